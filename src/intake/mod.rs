@@ -1,0 +1,1 @@
+//! Where syslog bytes arrive.

@@ -1,0 +1,60 @@
+//! omsd takes syslog and counters from a Linux server to Azure Monitor: one static program, one process that listens,
+//! one file that remembers, and a short-lived child that uploads.
+//!
+//! ```text
+//!  UDP, TCP ──┐                ┌──────────── one process, one thread, one poll(2) ────────────┐
+//!  unix ──────┼─> intake ──────┤  record ─> ring file: fixed size, checksummed frames         │
+//!  heartbeat ─┘                └─────────┬───────────────────────────────────────▲────────────┘
+//!                                        │ pipe: the frames of one chunk         │ pipe: sent, later, refused
+//!                                        ▼                                       │
+//!                     upload child (forked): parse ─> items ─> deflate ─> https ─┘
+//! ```
+//!
+//! # Rooms, in the order the data flows
+//!
+//! | room | what it does | it never |
+//! |---|---|---|
+//! | [`intake`] | receives, splits streams into messages | knows that a ring exists |
+//! | [`record`] | what we keep of a message: its bytes, where it came from | parses it |
+//! | [`ring`] | keeps frames through crashes, in one bounded file | knows what syslog is |
+//! | [`upload`] | picks chunks, forks the child, renders, posts, judges the answer | writes to the ring |
+//! | [`syslog`] | PRI, RFC 3164, RFC 5424: bytes to [`syslog::Message`] | allocates |
+//! | [`config`] | the original's grammar, every key in one table | starts anything |
+//! | [`onboard`] | certificate, topology request: the files an agent is known by | touches a working identity before the new one works |
+//! | [`agent`] | the loop, the deadlines, the loss report; alone joins two rooms | parses hostile bytes |
+//! | [`sys`] | poll, signals, sockets, clocks: the only `unsafe` | decides anything |
+//! | [`limits`] | every bound on memory, disk and time | |
+//!
+//! Arrows: `main → cli → agent → {intake, ring, upload} → {record, syslog, limits}`, and any of them `→ sys → libc`.
+//! [`cli`] also calls [`config`] and [`onboard`].
+//!
+//! # What must stay true
+//!
+//! - The long-lived process never links its fate to TLS or to a parser: both live in the child.
+//! - Nothing on the intake path allocates per message.
+//! - A full ring overwrites the oldest frame, or pauses stream senders, and counts every frame that it lost.
+//! - No threads, in either process, libraries included.
+//! - The core (everything not behind `std`) cannot open a file or read a clock; `tests/run` builds it for bare metal.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod limits;
+
+#[cfg(feature = "std")]
+pub mod agent;
+#[cfg(feature = "std")]
+pub mod cli;
+pub mod config;
+pub mod intake;
+#[cfg(feature = "std")]
+pub mod onboard;
+pub mod record;
+pub mod ring;
+#[cfg(feature = "std")]
+pub mod sys;
+pub mod syslog;
+pub mod upload;

@@ -1,0 +1,91 @@
+//! Every bound on memory, disk and time, on one page, with the assertions that tie them together.
+//!
+//! Units come last in a name: `_BYTES`, `_MS`, `_S`, `_US`; `_MAX` is inclusive.
+
+/// Longest message kept whole, in bytes; the rest is cut, flagged and counted.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a record in front of its message: the kind of sender and its address.
+pub const RECORD_HEADER_BYTES_MAX: usize = 1 + 16;
+/// Bytes of a frame in front of its payload. Source: the format document in `ring/frame.rs`.
+pub const FRAME_HEADER_BYTES: usize = 28;
+/// Frames start at multiples of this many bytes in the ring file.
+pub const FRAME_ALIGN_BYTES: usize = 8;
+/// Largest payload of a frame.
+pub const PAYLOAD_BYTES_MAX: usize = MESSAGE_BYTES_MAX + RECORD_HEADER_BYTES_MAX;
+/// Largest frame in the ring file, padding included.
+pub const FRAME_BYTES_MAX: usize = (FRAME_HEADER_BYTES + PAYLOAD_BYTES_MAX).next_multiple_of(FRAME_ALIGN_BYTES);
+
+/// Streams (data types with a cursor, a retry schedule and counters of their own) that a ring holds.
+pub const STREAMS_MAX: usize = 8;
+/// Default size of the ring file (`buffer_size`).
+pub const RING_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
+/// Smallest ring file: three largest frames beside its header and slots.
+pub const RING_BYTES_MIN: u64 = 256 * 1024;
+/// Largest ring file.
+pub const RING_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// Frames collected in memory before one write takes them to the file.
+pub const APPEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Space freed at once when the ring is full, so that the cursor slot is not written per message.
+pub const RECLAIM_BYTES: u64 = 64 * 1024;
+
+/// Raw frames in one request: default of `buffer_chunk_limit`, and its bounds.
+pub const CHUNK_BYTES_DEFAULT: usize = 1024 * 1024;
+/// Smallest `buffer_chunk_limit`.
+pub const CHUNK_BYTES_MIN: usize = 128 * 1024;
+/// Largest `buffer_chunk_limit`. The original's 15 MiB is accepted and taken as this.
+pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Records in one request while less than half of the ring waits: bounds the duplicates of a lost answer.
+pub const CHUNK_RECORDS_LIGHT_MAX: u32 = 1000;
+
+/// Listening sources in one configuration.
+pub const SOURCES_MAX: usize = 16;
+/// Accepted stream connections, all sources together.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Datagrams taken by one `recvmmsg`.
+pub const DATAGRAM_BATCH: usize = 32;
+/// Bytes read from one source in one turn of the loop, so that a flood on one starves none.
+pub const TURN_BYTES_MAX: usize = 256 * 1024;
+/// A partial frame on a stream is taken as it is after this long without another byte.
+pub const PARTIAL_IDLE_MS: u64 = 60_000;
+/// Gathering of reads under light load: default of `gather`, in milliseconds.
+pub const GATHER_MS_DEFAULT: u64 = 20;
+/// Largest `gather`.
+pub const GATHER_MS_MAX: u64 = 1000;
+/// Receive buffer asked for on UDP sockets, in bytes.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+
+/// Default of `flush_interval`.
+pub const FLUSH_MS_DEFAULT: u64 = 20_000;
+/// Default of `sync_interval`: what a power cut may cost at most.
+pub const SYNC_MS_DEFAULT: u64 = 1_000;
+/// First wait after a failed upload (`retry_wait`).
+pub const RETRY_MS_FIRST: u64 = 30_000;
+/// Longest wait between uploads, `Retry-After` included (`max_retry_wait`).
+pub const RETRY_MS_MAX: u64 = 16 * 60 * 1000;
+/// Time the upload child has for one chunk, from the first byte fed to the answer.
+pub const UPLOAD_MS_MAX: u64 = 120_000;
+/// Time to open a connection, TLS included.
+pub const CONNECT_MS_MAX: u64 = 30_000;
+/// Time to wait for an answer once the request is sent.
+pub const ANSWER_MS_MAX: u64 = 60_000;
+/// Time from SIGTERM to exit.
+pub const STOP_MS_MAX: u64 = 2_000;
+/// The status file is written at least this often.
+pub const STATUS_MS: u64 = 30_000;
+/// Bytes of an error answer's body that are looked at.
+pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a reason that travel from the child to the parent and into the log.
+pub const REASON_BYTES_MAX: usize = 256;
+
+/// Bytes of one configuration file, and of all together.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Files that one configuration may include, and how deep.
+pub const CONFIG_FILES_MAX: usize = 256;
+/// Depth of `@include` and of nested sections.
+pub const CONFIG_DEPTH_MAX: usize = 16;
+
+const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any chunk
+const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
+const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
+const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
+const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);

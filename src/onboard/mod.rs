@@ -1,0 +1,1 @@
+//! The files an agent is known by, and how they come to be.

@@ -1,0 +1,1 @@
+//! The ring: frames in one bounded file.

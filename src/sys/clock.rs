@@ -1,0 +1,70 @@
+//! Wall clock, monotonic clock, and the host's time zone.
+
+use libc::{clockid_t, timespec, tm};
+
+/// Microseconds since 1970, UTC, as the host's wall clock says; 0 for a clock before 1970.
+/// Source: clock_gettime(2), `CLOCK_REALTIME`.
+pub fn wall_us() -> u64 {
+    let now = read(libc::CLOCK_REALTIME);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
+/// Milliseconds since some moment before the program's start; never runs backwards, stands still while the host sleeps.
+/// Source: clock_gettime(2), `CLOCK_MONOTONIC`.
+pub fn monotonic_ms() -> u64 {
+    let now = read(libc::CLOCK_MONOTONIC);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+fn read(clock: clockid_t) -> timespec {
+    // SAFETY: all zero is a valid timespec.
+    let mut now: timespec = unsafe { core::mem::zeroed() };
+    // SAFETY: the pointer is to a live timespec of ours, which the kernel fills. A failure leaves it zero.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    now
+}
+
+/// A calendar time in the host's zone, fields in their ordinary ranges (month and day from 1). Out-of-range days roll over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalTime {
+    /// Year, as in 2026.
+    pub year: i32,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 60.
+    pub second: u8,
+}
+
+/// Seconds since 1970 of a time in the host's zone (`TZ`, else `/etc/localtime`); a time that occurs twice is taken as the
+/// zone's present rule says. Source: mktime(3) with `tm_isdst` -1.
+pub fn unix_from_local(local: LocalTime) -> i64 {
+    // SAFETY: all zero is a valid tm (a null zone pointer is only read by strftime).
+    let mut time: tm = unsafe { core::mem::zeroed() };
+    time.tm_year = local.year - 1900;
+    time.tm_mon = i32::from(local.month) - 1;
+    time.tm_mday = i32::from(local.day);
+    time.tm_hour = i32::from(local.hour);
+    time.tm_min = i32::from(local.minute);
+    time.tm_sec = i32::from(local.second);
+    time.tm_isdst = -1;
+    // SAFETY: mktime reads and normalises the tm we own.
+    unsafe { libc::mktime(&mut time) }
+}
+
+/// Seconds that local time is ahead of UTC at a moment (seconds since 1970). Source: localtime_r(3), `tm_gmtoff`.
+pub fn utc_offset_s(unix_s: i64) -> i32 {
+    // SAFETY: as above.
+    let mut time: tm = unsafe { core::mem::zeroed() };
+    let seconds: libc::time_t = unix_s;
+    // SAFETY: both pointers are to live values of ours; localtime_r keeps neither.
+    if unsafe { libc::localtime_r(&seconds, &mut time) }.is_null() {
+        return 0;
+    }
+    i32::try_from(time.tm_gmtoff).unwrap_or(0)
+}

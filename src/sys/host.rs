@@ -1,0 +1,26 @@
+//! What the host calls itself.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::string::String;
+use std::vec::Vec;
+
+/// The host's name as gethostname(2) says; empty if it has none.
+pub fn hostname() -> String {
+    // SAFETY: all zero is a valid utsname.
+    let mut name: libc::utsname = unsafe { core::mem::zeroed() };
+    // SAFETY: the pointer is to a live utsname of ours, which the kernel fills.
+    if unsafe { libc::uname(&mut name) } != 0 {
+        return String::new();
+    }
+    let bytes: Vec<u8> = name.nodename.iter().take_while(|&&c| c != 0).map(|&c| c.cast_unsigned()).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The address that this host would send from towards the world: nothing is sent, only the route is asked for.
+/// `None` without a route.
+pub fn primary_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}

@@ -1,0 +1,1 @@
+//! Bytes of one syslog message to its parts, without allocation.

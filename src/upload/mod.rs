@@ -1,0 +1,62 @@
+//! From frames to answers: which frames go next, the child that renders and posts them, and what its answer means.
+//!
+//! [`chunk`] and [`backoff`] decide, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
+//! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
+
+use alloc::string::String;
+
+/// One stream of the ring: the data type of its records. The number is what stands in the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// `LINUX_SYSLOGS_BLOB`: the payload is a [`crate::record::Record`].
+    Syslog = 0,
+    /// `OPERATION_BLOB`: what the agent says about itself, losses above all.
+    Operation = 1,
+    /// `HEALTH_ASSESSMENT_BLOB`: "I am here".
+    Heartbeat = 2,
+    /// `LINUX_PERF_BLOB`: performance counters.
+    Perf = 3,
+}
+
+/// What became of one chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service has it.
+    Sent,
+    /// Try the same chunk again.
+    Later,
+    /// The service will never take it as it is: halve, or set the one record aside.
+    Refused,
+}
+
+/// The child's answer about one chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What to do with the chunk.
+    pub verdict: Verdict,
+    /// HTTP status, 0 if none arrived.
+    pub status: u16,
+    /// `Retry-After` in seconds from now, if the service sent one that makes sense.
+    pub retry_after_s: Option<u32>,
+    /// Seconds that the service's clock (its `Date` header) is ahead of ours, if it sent one.
+    pub clock_skew_s: Option<i32>,
+    /// Records in the body.
+    pub records: u32,
+    /// Bytes of the body before compression.
+    pub body_bytes: u64,
+    /// Bytes of the body on the wire.
+    pub wire_bytes: u64,
+    /// A sentence for the operator, at most [`crate::limits::REASON_BYTES_MAX`] bytes; empty when sent.
+    pub reason: String,
+}
+
+/// Where bodies go. One chunk at a time: `begin`, `add` for each frame, `deliver`.
+pub trait Destination {
+    /// Starts the body of one request. `attempt` is 0 for the first try.
+    fn begin(&mut self, stream: Stream, attempt: u32);
+    /// Adds the record of one frame: its payload, and when it was received (µs since 1970).
+    fn add(&mut self, received_us: u64, payload: &[u8]);
+    /// Ends the body, delivers it and says what came of it. A failure is an [`Outcome`], never a panic.
+    fn deliver(&mut self) -> Outcome;
+}
