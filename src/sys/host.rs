@@ -1,8 +1,9 @@
 //! What the host calls itself.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::string::String;
-use std::vec::Vec;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use std::net::UdpSocket;
 
 /// The host's name as gethostname(2) says; empty if it has none.
 pub fn hostname() -> String {

@@ -4,6 +4,12 @@
 pub mod clock;
 pub mod file;
 pub mod host;
+pub mod memory;
+pub mod pipe;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod socket;
 
 use std::io;
 

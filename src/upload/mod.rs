@@ -3,6 +3,11 @@
 //! [`chunk`] and [`backoff`] decide, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
 //! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
 
+pub mod backoff;
+#[cfg(feature = "std")]
+pub mod child;
+pub mod chunk;
+
 use alloc::string::String;
 
 /// One stream of the ring: the data type of its records. The number is what stands in the frame.
@@ -49,6 +54,42 @@ pub struct Outcome {
     pub wire_bytes: u64,
     /// A sentence for the operator, at most [`crate::limits::REASON_BYTES_MAX`] bytes; empty when sent.
     pub reason: String,
+}
+
+impl Stream {
+    /// Every stream, in the order of their numbers.
+    pub const ALL: [Stream; 4] = [Stream::Syslog, Stream::Operation, Stream::Heartbeat, Stream::Perf];
+
+    /// The stream of this number.
+    pub fn from_number(number: u8) -> Option<Stream> {
+        Stream::ALL.get(usize::from(number)).copied()
+    }
+
+    /// What an operator calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stream::Syslog => "syslog",
+            Stream::Operation => "operation",
+            Stream::Heartbeat => "heartbeat",
+            Stream::Perf => "perf",
+        }
+    }
+}
+
+impl Outcome {
+    /// An answer with nothing but a verdict and, unless it is "sent", the reason.
+    pub fn new(verdict: Verdict, reason: String) -> Outcome {
+        Outcome {
+            verdict,
+            status: 0,
+            retry_after_s: None,
+            clock_skew_s: None,
+            records: 0,
+            body_bytes: 0,
+            wire_bytes: 0,
+            reason,
+        }
+    }
 }
 
 /// Where bodies go. One chunk at a time: `begin`, `add` for each frame, `deliver`.

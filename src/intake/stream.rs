@@ -1,0 +1,178 @@
+//! TCP and unix stream sockets: connections, each with its own framing.
+
+use super::datagram::bind_path;
+use super::framing::{self, Framing};
+use super::{Received, Sink};
+use crate::limits::{PARTIAL_IDLE_MS, TURN_BYTES_MAX};
+use crate::record::Sender;
+use crate::sys::socket;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub struct StreamSource {
+    listener: Listener,
+    limit: usize,
+    /// How long reads of its connections may be gathered.
+    pub gather_ms: u64,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl StreamSource {
+    /// A TCP listener.
+    pub fn tcp(address: IpAddr, port: u16, limit: usize, gather_ms: u64) -> io::Result<StreamSource> {
+        let listener = TcpListener::bind((address, port))?;
+        listener.set_nonblocking(true)?;
+        Ok(StreamSource { listener: Listener::Tcp(listener), limit, gather_ms })
+    }
+
+    /// A unix stream listener at a path, writable by every account. A socket file that nobody listens on is replaced.
+    pub fn unix(path: &Path, limit: usize, gather_ms: u64) -> io::Result<StreamSource> {
+        let listener = bind_path(path, |path| UnixListener::bind(path), |path| UnixStream::connect(path).map(drop))?;
+        listener.set_nonblocking(true)?;
+        Ok(StreamSource { listener: Listener::Unix(listener), limit, gather_ms })
+    }
+
+    /// What to poll for reading.
+    pub fn descriptor(&self) -> RawFd {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix(listener) => listener.as_raw_fd(),
+        }
+    }
+
+    /// Takes one waiting connection. Fails with `WouldBlock` if none waits, and at the descriptor limit.
+    pub fn accept(&self, now_ms: u64) -> io::Result<Connection> {
+        let (socket, sender): (OwnedFd, Sender) = match &self.listener {
+            Listener::Tcp(listener) => {
+                let (socket, peer) = listener.accept()?;
+                (socket.into(), Sender::Address(peer.ip().to_canonical()))
+            }
+            Listener::Unix(listener) => (listener.accept()?.0.into(), Sender::Local),
+        };
+        Ok(Connection {
+            socket,
+            sender,
+            limit: self.limit,
+            gather_ms: self.gather_ms,
+            framing: Framing::default(),
+            partial: Vec::new(),
+            last_byte_ms: now_ms,
+        })
+    }
+}
+
+/// One accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    sender: Sender,
+    limit: usize,
+    /// How long its reads may be gathered.
+    pub gather_ms: u64,
+    framing: Framing,
+    /// The front of a message whose end has not arrived.
+    partial: Vec<u8>,
+    last_byte_ms: u64,
+}
+
+/// What a turn left of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Nothing more for now.
+    Drained,
+    /// There may be more.
+    More,
+    /// The peer closed it, or it failed.
+    Closed,
+}
+
+impl Connection {
+    /// What to poll for reading.
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Reads what waits, at most a turn's worth. `buffer` is shared by all connections: its content means nothing
+    /// between turns, and it holds more than [`framing::input_bytes_max`] of any limit.
+    pub fn turn(&mut self, buffer: &mut [u8], now_ms: u64, sink: &mut impl Sink) -> (usize, After) {
+        let mut bytes = 0;
+        let mut held = self.partial.len();
+        buffer[..held].copy_from_slice(&self.partial);
+        let after = loop {
+            if bytes >= TURN_BYTES_MAX {
+                break After::More;
+            }
+            let count = match socket::receive(self.descriptor(), &mut buffer[held..]) {
+                Ok(0) => break After::Closed,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break After::Drained,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break After::Closed,
+            };
+            self.last_byte_ms = now_ms;
+            bytes += count;
+            let filled = held + count;
+            let used = self.split(&buffer[..filled], sink);
+            buffer.copy_within(used..filled, 0);
+            held = filled - used;
+            if filled < buffer.len() {
+                break After::Drained;
+            }
+        };
+        self.partial.clear();
+        if after == After::Closed {
+            self.end(&buffer[..held], sink);
+        } else if held > 0 {
+            self.partial.extend_from_slice(&buffer[..held]);
+        } else if self.partial.capacity() > 4096 {
+            self.partial = Vec::new();
+        }
+        (bytes, after)
+    }
+
+    fn split(&mut self, input: &[u8], sink: &mut impl Sink) -> usize {
+        let mut used = 0;
+        while let Some(step) = framing::next_message(&mut self.framing, &input[used..], self.limit) {
+            used += step.used;
+            if step.malformed {
+                sink.malformed();
+            }
+            if let Some(message) = step.message {
+                sink.receive(Received { sender: self.sender, message, cut: step.cut });
+            }
+        }
+        used
+    }
+
+    fn end(&mut self, rest: &[u8], sink: &mut impl Sink) {
+        let last = framing::last_message(&self.framing, rest);
+        if let Some((message, cut)) = last.and_then(|step| Some((step.message?, step.cut))) {
+            let kept = &message[..message.len().min(self.limit)];
+            sink.receive(Received { sender: self.sender, message: kept, cut });
+        }
+        self.framing = Framing::default();
+    }
+
+    /// When a partial message has waited long enough, in the loop's milliseconds; `None` without one.
+    pub fn partial_deadline_ms(&self) -> Option<u64> {
+        (!self.partial.is_empty()).then_some(self.last_byte_ms + PARTIAL_IDLE_MS)
+    }
+
+    /// Takes a partial message as it is. The connection must be closed then: what would follow has lost its front.
+    pub fn give_up_partial(&mut self, sink: &mut impl Sink) {
+        let partial = core::mem::take(&mut self.partial);
+        self.end(&partial, sink);
+    }
+}
