@@ -52,7 +52,7 @@ impl DatagramSource {
     /// Reads what waits, at most a turn's worth. How many bytes that was; `true`: there may be more.
     pub fn turn(&self, batch: &mut Batch, sink: &mut impl Sink) -> (usize, bool) {
         let mut bytes = 0;
-        while bytes < TURN_BYTES_MAX {
+        while bytes < TURN_BYTES_MAX && sink.has_room_for_datagrams() {
             // An error of a socket that is not the end of it (a port unreachable, say) is reported once and gone.
             let Ok(count) = batch.receive(self.descriptor()) else { return (bytes, false) };
             for datagram in batch.datagrams(count) {
@@ -70,7 +70,7 @@ impl DatagramSource {
                 return (bytes, false);
             }
         }
-        (bytes, true)
+        (bytes, bytes >= TURN_BYTES_MAX)
     }
 }
 

@@ -31,6 +31,10 @@ pub struct Received<'a> {
 pub trait Sink {
     /// One message. It must be kept or counted before this returns.
     fn receive(&mut self, received: Received<'_>);
+    /// Whether one more message of any size may be taken from a stream; if not, its sender is held back.
+    fn has_room_for_stream(&self) -> bool;
+    /// Whether one more batch of datagrams may be taken.
+    fn has_room_for_datagrams(&self) -> bool;
     /// Something came that is no message: an empty datagram, or a stream out of step.
     fn malformed(&mut self);
 }

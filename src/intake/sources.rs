@@ -145,10 +145,12 @@ impl Sources {
         let mut turn = Turn::default();
         // From the end, so that closing a connection moves only ones that have had their turn.
         for (entry, place) in set.iter().zip(0..self.tokens.len()).rev() {
-            if entry.revents & (READABLE | GONE) == 0 {
+            let token = self.tokens[place];
+            let held_back = matches!(token, Token::Connection(index) if self.connections[index].is_held_back());
+            if entry.revents & (READABLE | GONE) == 0 && !held_back {
                 continue;
             }
-            match self.tokens[place] {
+            match token {
                 Token::Datagram(index) => {
                     let source = &self.datagrams[index];
                     let (bytes, more) = source.turn(&mut self.batch, sink);
@@ -187,6 +189,11 @@ impl Sources {
             }
         }
         self.turned_away += 1;
+    }
+
+    /// Some connection holds messages back: as soon as there is room, do not sleep.
+    pub fn hold_messages_back(&self) -> bool {
+        self.connections.iter().any(Connection::is_held_back)
     }
 
     /// The next moment at which [`Sources::expire`] or a retried accept has something to do.

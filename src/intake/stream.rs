@@ -14,6 +14,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+/// Memory for partial messages that a connection keeps while it has none.
+const PARTIAL_BYTES_KEPT: usize = 4096;
+
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub struct StreamSource {
@@ -68,6 +71,7 @@ impl StreamSource {
             gather_ms: self.gather_ms,
             framing: Framing::default(),
             partial: Vec::new(),
+            held_back: false,
             last_byte_ms: now_ms,
         })
     }
@@ -84,6 +88,8 @@ pub struct Connection {
     framing: Framing,
     /// The front of a message whose end has not arrived.
     partial: Vec<u8>,
+    /// `partial` holds whole messages that there was no room for.
+    held_back: bool,
     last_byte_ms: u64,
 }
 
@@ -104,13 +110,25 @@ impl Connection {
         self.socket.as_raw_fd()
     }
 
-    /// Reads what waits, at most a turn's worth. `buffer` is shared by all connections: its content means nothing
-    /// between turns, and it holds more than [`framing::input_bytes_max`] of any limit.
+    /// Whole messages wait here, read but held back: it needs a turn as soon as there is room, ready or not.
+    pub fn is_held_back(&self) -> bool {
+        self.held_back
+    }
+
+    /// Reads what waits, at most a turn's worth: how many bytes that was, and what it left. `buffer` is shared by all
+    /// connections: its content means nothing between turns, and it holds more than [`framing::input_bytes_max`] of any
+    /// limit.
     pub fn turn(&mut self, buffer: &mut [u8], now_ms: u64, sink: &mut impl Sink) -> (usize, After) {
         let mut bytes = 0;
         let mut held = self.partial.len();
         buffer[..held].copy_from_slice(&self.partial);
+        if self.held_back {
+            held = self.split(buffer, held, sink);
+        }
         let after = loop {
+            if self.held_back || !sink.has_room_for_stream() {
+                break After::Drained;
+            }
             if bytes >= TURN_BYTES_MAX {
                 break After::More;
             }
@@ -124,9 +142,7 @@ impl Connection {
             self.last_byte_ms = now_ms;
             bytes += count;
             let filled = held + count;
-            let used = self.split(&buffer[..filled], sink);
-            buffer.copy_within(used..filled, 0);
-            held = filled - used;
+            held = self.split(buffer, filled, sink);
             if filled < buffer.len() {
                 break After::Drained;
             }
@@ -134,17 +150,26 @@ impl Connection {
         self.partial.clear();
         if after == After::Closed {
             self.end(&buffer[..held], sink);
-        } else if held > 0 {
-            self.partial.extend_from_slice(&buffer[..held]);
-        } else if self.partial.capacity() > 4096 {
-            self.partial = Vec::new();
+        } else {
+            self.keep(&buffer[..held]);
         }
         (bytes, after)
     }
 
-    fn split(&mut self, input: &[u8], sink: &mut impl Sink) -> usize {
+    /// Keeps what is not a message yet; memory that one long message needed is given back with it.
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() && self.partial.capacity() > PARTIAL_BYTES_KEPT {
+            self.partial = Vec::new();
+        }
+        self.partial.extend_from_slice(rest);
+    }
+
+    /// Takes the messages off the front of the buffer's first `filled` bytes and moves the rest to its front: how much
+    /// that is.
+    fn split(&mut self, buffer: &mut [u8], filled: usize, sink: &mut impl Sink) -> usize {
         let mut used = 0;
-        while let Some(step) = framing::next_message(&mut self.framing, &input[used..], self.limit) {
+        self.held_back = false;
+        while let Some(step) = framing::next_message(&mut self.framing, &buffer[used..filled], self.limit) {
             used += step.used;
             if step.malformed {
                 sink.malformed();
@@ -152,8 +177,13 @@ impl Connection {
             if let Some(message) = step.message {
                 sink.receive(Received { sender: self.sender, message, cut: step.cut });
             }
+            if !sink.has_room_for_stream() {
+                self.held_back = used < filled;
+                break;
+            }
         }
-        used
+        buffer.copy_within(used..filled, 0);
+        filled - used
     }
 
     fn end(&mut self, rest: &[u8], sink: &mut impl Sink) {
@@ -167,12 +197,19 @@ impl Connection {
 
     /// When a partial message has waited long enough, in the loop's milliseconds; `None` without one.
     pub fn partial_deadline_ms(&self) -> Option<u64> {
-        (!self.partial.is_empty()).then_some(self.last_byte_ms + PARTIAL_IDLE_MS)
+        (!self.partial.is_empty() && !self.held_back).then_some(self.last_byte_ms + PARTIAL_IDLE_MS)
     }
 
-    /// Takes a partial message as it is. The connection must be closed then: what would follow has lost its front.
+    /// Takes what is here as it is, held back or partial. The connection must be closed then: what would follow has lost
+    /// its front.
     pub fn give_up_partial(&mut self, sink: &mut impl Sink) {
-        let partial = core::mem::take(&mut self.partial);
-        self.end(&partial, sink);
+        let mut rest = &core::mem::take(&mut self.partial)[..];
+        while let Some(step) = framing::next_message(&mut self.framing, rest, self.limit) {
+            rest = &rest[step.used..];
+            if let Some(message) = step.message {
+                sink.receive(Received { sender: self.sender, message, cut: step.cut });
+            }
+        }
+        self.end(rest, sink);
     }
 }

@@ -9,28 +9,52 @@ use std::path::Path;
 /// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new one,
 /// also after a power cut. The temporary file stands beside it (`.NAME.new`) and is removed on failure.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    let written = write_synced(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-        return written;
-    }
+    replace(path, bytes, mode, true)?;
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
         _ => Ok(()),
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// The same without waiting for the disk: for what is written again soon. After a power cut the file may be empty.
+pub fn write_often(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    let written = write(&temporary, bytes, mode, sync).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let _ = fs::remove_file(path);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
-    file.sync_all()
+    if sync { file.sync_all() } else { Ok(()) }
+}
+
+/// Locks a file for this process's life, or says `WouldBlock` if another process has it. The file is made if it is not
+/// there, never removed, and holds our process id for a reader. Source: flock(2): it belongs to the open file, not to the process.
+pub fn lock(path: &Path) -> io::Result<File> {
+    use std::os::fd::AsRawFd;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
+    // SAFETY: flock on a descriptor that we own.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    file.set_len(0)?;
+    file.write_all(std::format!("{}\n", std::process::id()).as_bytes())?;
+    Ok(file)
 }
 
 #[cfg(test)]

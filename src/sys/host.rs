@@ -25,3 +25,23 @@ pub fn primary_address() -> Option<IpAddr> {
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
+
+/// The addresses of this host's interfaces, in the kernel's order; empty if it will not say. Source: getifaddrs(3).
+pub fn interface_addresses() -> Vec<IpAddr> {
+    let mut first: *mut libc::ifaddrs = core::ptr::null_mut();
+    // SAFETY: the pointer is to a live pointer, which getifaddrs sets to a list that we free below.
+    if unsafe { libc::getifaddrs(&mut first) } != 0 {
+        return Vec::new();
+    }
+    let mut addresses = Vec::new();
+    let mut entry = first;
+    // SAFETY: the list stays as it is until it is freed.
+    while let Some(interface) = unsafe { entry.as_ref() } {
+        // SAFETY: an entry's address is null or of the family that it says.
+        addresses.extend(unsafe { super::socket::address(interface.ifa_addr) });
+        entry = interface.ifa_next;
+    }
+    // SAFETY: the list came from getifaddrs and is freed once.
+    unsafe { libc::freeifaddrs(first) };
+    addresses
+}

@@ -129,7 +129,8 @@ impl Batch {
         let places = self.bytes.chunks_exact(PLACE_BYTES);
         places.zip(&self.lengths).zip(self.names.iter()).take(count).map(|((place, &(kept, sent)), name)| Datagram {
             bytes: &place[..kept],
-            sender: address(name),
+            // SAFETY: the kernel wrote the name, or it is all zero.
+            sender: unsafe { address((&raw const *name).cast()) },
             cut: sent > MESSAGE_BYTES_MAX,
         })
     }
@@ -176,17 +177,22 @@ fn receive_one_by_one(socket: RawFd, headers: &mut [libc::mmsghdr]) -> io::Resul
     Ok(headers.len())
 }
 
-fn address(name: &libc::sockaddr_storage) -> Option<IpAddr> {
-    match c_int::from(name.ss_family) {
+/// The address in a socket name of any family; `None` for a null pointer and for families without one.
+///
+/// # Safety
+///
+/// `name` is null, or points to a socket name of the family that it says.
+pub unsafe fn address(name: *const libc::sockaddr) -> Option<IpAddr> {
+    // SAFETY: the caller vouches for the pointer; every socket name begins with its family.
+    match c_int::from(unsafe { name.as_ref() }?.sa_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that the kernel wrote a sockaddr_in, which is smaller than the storage and aligned
-            // no more strictly.
-            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            // SAFETY: the family says that this is a sockaddr_in; it may be aligned less strictly.
+            let name = unsafe { name.cast::<libc::sockaddr_in>().read_unaligned() };
             Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr))))
         }
         libc::AF_INET6 => {
             // SAFETY: as above, for a sockaddr_in6.
-            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let name = unsafe { name.cast::<libc::sockaddr_in6>().read_unaligned() };
             Some(Ipv6Addr::from(name.sin6_addr.s6_addr).to_canonical())
         }
         _ => None,

@@ -7,6 +7,7 @@ pub mod backoff;
 #[cfg(feature = "std")]
 pub mod child;
 pub mod chunk;
+pub mod wire;
 
 use alloc::string::String;
 

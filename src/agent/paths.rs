@@ -1,0 +1,62 @@
+//! Where everything is, below `--root`.
+
+use crate::config::OmsFiles;
+use alloc::string::String;
+use std::path::{Path, PathBuf};
+
+/// The configuration that is read when the command line names none.
+pub const CONFIG: &str = "/etc/opt/omsd/omsd.conf";
+
+/// The files of one installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// All paths below this directory; `/` for a host's own.
+    pub fn below(root: &Path) -> Paths {
+        Paths { root: root.to_path_buf() }
+    }
+
+    /// The root itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// An absolute path of the configuration, below the root.
+    pub fn place(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The files of `out_oms`, below the root.
+    pub fn place_all(&self, files: &OmsFiles) -> OmsFiles {
+        let place = |path: &String| match path.as_str() {
+            "" => String::new(),
+            path => self.place(path).to_string_lossy().into_owned(),
+        };
+        OmsFiles {
+            omsadmin_conf: place(&files.omsadmin_conf),
+            certificate: place(&files.certificate),
+            key: place(&files.key),
+            proxy_conf: place(&files.proxy_conf),
+            ca_file: place(&files.ca_file),
+            compress: files.compress,
+        }
+    }
+
+    /// The status file.
+    pub fn status(&self) -> PathBuf {
+        self.place("/var/opt/omsd/status")
+    }
+
+    /// The lock that keeps a second agent out.
+    pub fn lock(&self) -> PathBuf {
+        self.place("/var/opt/omsd/lock")
+    }
+
+    /// Records that the service refused for good.
+    pub fn rejected(&self) -> PathBuf {
+        self.place("/var/opt/omsd/rejected")
+    }
+}
