@@ -3,6 +3,18 @@
 //! [`chunk`] and [`backoff`] decide, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
 //! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
 
+#[cfg(feature = "std")]
+pub mod body;
+#[cfg(feature = "std")]
+pub mod deflate;
+pub mod items;
+pub mod json;
+mod local_time;
+#[cfg(feature = "std")]
+pub mod render;
+#[cfg(feature = "std")]
+pub mod stdout;
+
 use alloc::string::String;
 
 /// One stream of the ring: the data type of its records. The number is what stands in the frame.
