@@ -119,7 +119,7 @@ mod tests {
 
     #[track_caller]
     fn check_year(time: &str, near: &str, expected: i32) {
-        let time: std::vec::Vec<u8> = time.split('-').map(|field| field.parse().unwrap()).collect();
+        let time: alloc::vec::Vec<u8> = time.split('-').map(|field| field.parse().unwrap()).collect();
         let time = CivilTime { year: 0, month: time[0], day: time[1], hour: 12, minute: 0, second: 0, us: 0 };
         let near_s = crate::syslog::iso8601::unix_us(near).unwrap() / 1_000_000;
         assert_eq!(with_nearest_year(time, near_s).year, expected);
