@@ -37,6 +37,13 @@ pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Records in one request while less than half of the ring waits: bounds the duplicates of a lost answer.
 pub const CHUNK_RECORDS_LIGHT_MAX: u32 = 1000;
 
+/// Largest request body before compression, in bytes: what the service documents as its bound for one post.
+pub const BODY_BYTES_MAX: u64 = 30_000_000;
+/// Largest request body on the wire, which the child holds in memory.
+pub const BODY_WIRE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Text of items gathered before it is compressed.
+pub const BODY_GATHER_BYTES: usize = 32 * 1024;
+
 /// Listening sources in one configuration.
 pub const SOURCES_MAX: usize = 16;
 /// Accepted stream connections, all sources together.
@@ -86,6 +93,8 @@ pub const CONFIG_DEPTH_MAX: usize = 16;
 
 const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any chunk
 const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
+const _: () = assert!(6 * PAYLOAD_BYTES_MAX + 4096 <= BODY_WIRE_BYTES_MAX); // one record, all of it escaped, fits any body
+const _: () = assert!(BODY_WIRE_BYTES_MAX as u64 <= BODY_BYTES_MAX);
 const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);

@@ -5,8 +5,19 @@
 
 pub mod backoff;
 #[cfg(feature = "std")]
+pub mod body;
+#[cfg(feature = "std")]
 pub mod child;
 pub mod chunk;
+#[cfg(feature = "std")]
+pub mod deflate;
+pub mod items;
+pub mod json;
+mod local_time;
+#[cfg(feature = "std")]
+pub mod render;
+#[cfg(feature = "std")]
+pub mod stdout;
 pub mod wire;
 
 use alloc::string::String;
