@@ -2,6 +2,7 @@
 
 use crate::config::LogLevel;
 use crate::sys::clock;
+use crate::upload::items;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{Arguments, Write as _};
@@ -24,6 +25,11 @@ impl Log {
     /// A log that shows this level and what is more severe.
     pub fn new(level: LogLevel) -> Log {
         Log { level, causes: Vec::new() }
+    }
+
+    /// Shows this level from now on.
+    pub fn set_level(&mut self, level: LogLevel) {
+        self.level = level;
     }
 
     /// One line.
@@ -71,13 +77,12 @@ impl Log {
 /// `YYYY-MM-DD HH:MM:SS ±zzzz` in the host's zone.
 fn stamp(unix_s: i64) -> String {
     let offset_s = clock::utc_offset_s(unix_s);
-    let local = crate::syslog::civil::from_unix(unix_s + i64::from(offset_s));
+    let mut local = Vec::new();
+    items::write_time((unix_s + i64::from(offset_s)) * 1000, &mut local);
+    let (date, time) = (String::from_utf8_lossy(&local[..10]), String::from_utf8_lossy(&local[11..19]));
     let sign = if offset_s < 0 { '-' } else { '+' };
     let (hours, minutes) = (offset_s.abs() / 3600, offset_s.abs() / 60 % 60);
-    alloc::format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02} {sign}{hours:02}{minutes:02}",
-        local.year, local.month, local.day, local.hour, local.minute, local.second
-    )
+    alloc::format!("{date} {time} {sign}{hours:02}{minutes:02}")
 }
 
 fn name(level: LogLevel) -> &'static str {
