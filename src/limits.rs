@@ -86,10 +86,20 @@ pub const REASON_BYTES_MAX: usize = 256;
 
 /// Bytes of one configuration file, and of all together.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
-/// Files that one configuration may include, and how deep.
+/// Files that one configuration may consist of.
 pub const CONFIG_FILES_MAX: usize = 256;
-/// Depth of `@include` and of nested sections.
+/// Depth of `@include`, of nested sections, and of brackets in a value or a pattern.
 pub const CONFIG_DEPTH_MAX: usize = 16;
+/// Names looked at in one directory that an `@include` searches.
+pub const CONFIG_NAMES_MAX: usize = 4096;
+/// Bytes of the argument of a section or an `@include`: bounds the time of matching.
+pub const CONFIG_PATTERN_BYTES_MAX: usize = 1024;
+/// Findings about one configuration that are kept; the rest is only counted.
+pub const CONFIG_DIAGNOSTICS_MAX: usize = 250;
+/// Longest time that a configuration may set for anything.
+pub const CONFIG_TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Shortest `flush_interval`, `retry_wait` and `max_retry_wait`.
+pub const CONFIG_TIME_MS_MIN: u64 = 100;
 
 const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any chunk
 const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
@@ -97,4 +107,5 @@ const _: () = assert!(6 * PAYLOAD_BYTES_MAX + 4096 <= BODY_WIRE_BYTES_MAX); // o
 const _: () = assert!(BODY_WIRE_BYTES_MAX as u64 <= BODY_BYTES_MAX);
 const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
+const _: () = assert!(RETRY_MS_MAX <= CONFIG_TIME_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
