@@ -4,6 +4,9 @@
 pub mod clock;
 pub mod file;
 pub mod host;
+mod secret;
+
+pub use secret::{wipe, wipe_string};
 
 use std::io;
 

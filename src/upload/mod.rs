@@ -7,9 +7,12 @@
 pub mod body;
 #[cfg(feature = "std")]
 pub mod deflate;
+#[cfg(feature = "std")]
+pub mod https;
 pub mod items;
 pub mod json;
 mod local_time;
+pub mod proxy;
 #[cfg(feature = "std")]
 pub mod render;
 #[cfg(feature = "std")]
