@@ -79,6 +79,18 @@ pub const ANSWER_MS_MAX: u64 = 60_000;
 pub const STOP_MS_MAX: u64 = 2_000;
 /// The status file is written at least this often.
 pub const STATUS_MS: u64 = 30_000;
+/// Time to wait for the whole body of an answer once its headers are here.
+pub const ANSWER_BODY_MS_MAX: u64 = 10_000;
+/// Time for one request, from its first byte to the end of its answer: the child must live to report it.
+pub const REQUEST_MS_MAX: u64 = 110_000;
+/// Bytes of an answer in front of its body; a proxy's answer to CONNECT as well.
+pub const ANSWER_HEADER_BYTES_MAX: usize = 8 * 1024 - 1;
+/// Buffer of the HTTP library in each direction: holds the largest header.
+pub const HTTP_BUFFER_BYTES: usize = 8 * 1024;
+/// Bytes of one file of trusted certificates; the largest system bundles have a quarter of it.
+pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of each small file that the agent is known by: certificate, key, `omsadmin.conf`, `proxy.conf`.
+pub const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of an error answer's body that are looked at.
 pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reason that travel from the child to the parent and into the log.
@@ -109,3 +121,6 @@ const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
 const _: () = assert!(RETRY_MS_MAX <= CONFIG_TIME_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(CONNECT_MS_MAX + ANSWER_MS_MAX + ANSWER_BODY_MS_MAX < REQUEST_MS_MAX);
+const _: () = assert!(ANSWER_HEADER_BYTES_MAX < HTTP_BUFFER_BYTES); // a full buffer is an error, not a stall

@@ -10,6 +10,9 @@ pub mod poll;
 pub mod process;
 pub mod signal;
 pub mod socket;
+mod secret;
+
+pub use secret::{wipe, wipe_string};
 
 use std::io;
 

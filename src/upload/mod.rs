@@ -11,9 +11,12 @@ pub mod child;
 pub mod chunk;
 #[cfg(feature = "std")]
 pub mod deflate;
+#[cfg(feature = "std")]
+pub mod https;
 pub mod items;
 pub mod json;
 mod local_time;
+pub mod proxy;
 #[cfg(feature = "std")]
 pub mod render;
 #[cfg(feature = "std")]
