@@ -63,6 +63,8 @@ pub const UDP_RECEIVE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 
 /// Default of `flush_interval`.
 pub const FLUSH_MS_DEFAULT: u64 = 20_000;
+/// `flush_interval` of `run --demo`: a person waits.
+pub const FLUSH_MS_DEMO: u64 = 500;
 /// Default of `sync_interval`: what a power cut may cost at most.
 pub const SYNC_MS_DEFAULT: u64 = 1_000;
 /// First wait after a failed upload (`retry_wait`).

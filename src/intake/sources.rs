@@ -8,7 +8,6 @@ use crate::config::{Listen, SyslogSource};
 use crate::limits::{CONNECTIONS_MAX, MESSAGE_BYTES_MAX};
 use crate::sys::poll::{GONE, PollFd, READABLE};
 use crate::sys::socket::Batch;
-use alloc::string::String;
 use alloc::vec::Vec;
 use std::io;
 use std::os::fd::RawFd;
@@ -22,8 +21,8 @@ const ACCEPT_PAUSE_MS: u64 = 1000;
 /// A source that could not be opened.
 #[derive(Debug)]
 pub struct OpenError {
-    /// What was to be listened on, as in `udp 127.0.0.1:25224`.
-    pub listen: String,
+    /// What was to be listened on.
+    pub listen: Listen,
     /// Line of the section in the configuration.
     pub line: u32,
     /// Why not.
@@ -73,9 +72,9 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens every source, or says which one could not be.
-    pub fn open(configured: &[SyslogSource], place: impl Fn(&str) -> std::path::PathBuf) -> Result<Sources, OpenError> {
-        let mut sources = Sources {
+    /// No source at all: what stands in while others are opened.
+    pub fn none() -> Sources {
+        Sources {
             datagrams: Vec::new(),
             listeners: Vec::new(),
             connections: Vec::new(),
@@ -84,10 +83,15 @@ impl Sources {
             buffer: alloc::vec![0; STREAM_BUFFER_BYTES],
             accept_again_ms: 0,
             turned_away: 0,
-        };
+        }
+    }
+
+    /// Opens every source, or says which one could not be.
+    pub fn open(configured: &[SyslogSource], place: impl Fn(&str) -> std::path::PathBuf) -> Result<Sources, OpenError> {
+        let mut sources = Sources::none();
         for source in configured {
             let opened = sources.open_one(source, &place);
-            opened.map_err(|cause| OpenError { listen: describe(&source.listen), line: source.line, cause })?;
+            opened.map_err(|cause| OpenError { listen: source.listen.clone(), line: source.line, cause })?;
         }
         Ok(sources)
     }
@@ -234,15 +238,5 @@ impl Sources {
 impl core::fmt::Debug for Sources {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter.write_str("Sources")
-    }
-}
-
-/// What a source listens on, for a person.
-fn describe(listen: &Listen) -> String {
-    match listen {
-        Listen::Udp(address, port) => alloc::format!("udp {}", core::net::SocketAddr::new(*address, *port)),
-        Listen::Tcp(address, port) => alloc::format!("tcp {}", core::net::SocketAddr::new(*address, *port)),
-        Listen::UnixDatagram(path) => alloc::format!("unix datagram socket {path}"),
-        Listen::UnixStream(path) => alloc::format!("unix stream socket {path}"),
     }
 }
