@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new one,
@@ -18,10 +19,42 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
         let _ = fs::remove_file(&temporary);
         return written;
     }
-    match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
-        _ => Ok(()),
+    sync_directory_of(path)
+}
+
+/// Makes the name of `path`, not its contents, survive a power cut.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// For `OpenOptionsExt::custom_flags`: a symbolic link in the last part of the path is an error. Source: open(2).
+pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
+
+/// Makes the file at least this long and claims the space, so that writing into it later does not fail for want of room. Where
+/// the file system cannot claim it, zeros are written instead. Source: posix_fallocate(3).
+pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+    loop {
+        // SAFETY: the descriptor is open for as long as the borrow of `file` lasts.
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL => return write_zeros(file, bytes),
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        }
     }
+}
+
+fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    let zeros = [0; 16 * 1024];
+    let mut length = file.metadata()?.len();
+    while length < bytes {
+        let step = usize::try_from(bytes - length).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(&zeros[..step], length)?;
+        length += step as u64;
+    }
+    Ok(())
 }
 
 fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
