@@ -1,6 +1,5 @@
 //! argv to a command: options, usage text, exit codes.
 
-mod onboard;
 mod ring;
 
 use crate::agent::paths::{self, Paths};
@@ -47,9 +46,8 @@ struct Command {
     run: fn(&[String]) -> Exit,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 6] = [
     Command { name: "run", purpose: "collect and upload, in the foreground", run },
-    Command { name: "onboard", purpose: "register this host with a workspace, or list where it is", run: onboard::command },
     Command { name: "check", purpose: "read the configuration and say what is wrong with it", run: check },
     Command { name: "status", purpose: "what the running agent does, and what was lost and why", run: show_status },
     Command { name: "render", purpose: "raw syslog lines on standard input to the items that would be uploaded", run: render_lines },

@@ -27,6 +27,8 @@ pub const RING_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 pub const APPEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Space freed at once when the ring is full, so that the cursor slot is not written per message.
 pub const RECLAIM_BYTES: u64 = 64 * 1024;
+/// Bytes of the ring file read at once; the memory is held only while reading.
+pub const READ_WINDOW_BYTES: usize = FRAME_BYTES_MAX.next_multiple_of(4096);
 
 /// Raw frames in one request: default of `buffer_chunk_limit`, and its bounds.
 pub const CHUNK_BYTES_DEFAULT: usize = 1024 * 1024;
