@@ -4,8 +4,8 @@ use crate::config::FullAction;
 use crate::intake::{Received, Sink};
 use crate::limits::{DATAGRAM_BATCH, FRAME_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
 use crate::record::encode;
-use crate::ring::disk::File as RingFile;
-use crate::ring::{AppendError, Loss, Ring, frame};
+use crate::ring::disk::DiskRing;
+use crate::ring::{AppendError, Loss, frame};
 use crate::sys::clock;
 use crate::upload::Stream;
 
@@ -17,7 +17,7 @@ const BATCH_BYTES_MAX: u64 = (DATAGRAM_BATCH * FRAME_BYTES_MAX) as u64;
 
 /// One turn's way into the ring.
 pub struct Inflow<'a> {
-    ring: &'a mut Ring<RingFile>,
+    ring: &'a mut DiskRing,
     action: FullAction,
     hold: bool,
     received_us: u64,
@@ -26,7 +26,7 @@ pub struct Inflow<'a> {
 
 impl<'a> Inflow<'a> {
     /// A way in, for records received now.
-    pub fn new(ring: &'a mut Ring<RingFile>, action: FullAction, without_progress_ms: u64) -> Self {
+    pub fn new(ring: &'a mut DiskRing, action: FullAction, without_progress_ms: u64) -> Self {
         let hold = match action {
             FullAction::HoldStreams => without_progress_ms < HOLD_MS_MAX,
             FullAction::Block => true,
@@ -83,6 +83,6 @@ impl Sink for Inflow<'_> {
     }
 
     fn malformed(&mut self) {
-        self.ring.count_malformed(Stream::Syslog as u8);
+        self.ring.count(Stream::Syslog as u8, Loss::Malformed, 1, self.received_us);
     }
 }

@@ -14,11 +14,11 @@ pub use start::{Settings, StartError, start};
 use crate::config::{Config, Destination, LogLevel};
 use crate::intake::{Sources, Wanted};
 use crate::limits::{STATUS_MS, STOP_MS_MAX};
-use crate::ring::Ring;
-use crate::ring::disk::File as RingFile;
+use crate::ring::disk::DiskRing;
 use crate::sys::clock;
 use crate::sys::poll::{PollFd, READABLE, poll};
 use crate::sys::signal::Signals;
+use crate::upload::body::Body;
 use crate::upload::oms::Oms;
 use crate::upload::stdout::Stdout;
 use crate::upload::{self, Stream};
@@ -49,11 +49,12 @@ pub struct Agent {
     settings: Settings,
     paths: Paths,
     config: Config,
-    ring: Ring<RingFile>,
+    ring: DiskRing,
     sources: Sources,
     uploader: Uploader,
     beat: Beat,
-    status: status::Writer,
+    /// `None` in a demo, which leaves nothing behind.
+    status: Option<status::Writer>,
     log: Log,
     timers: Timers,
 }
@@ -162,7 +163,7 @@ impl Agent {
 
     fn beat(&mut self, now_ms: u64) {
         if let Some(item) = self.beat.take(now_ms) {
-            self.inflow(now_ms).append(Stream::Heartbeat, item.as_bytes());
+            self.inflow(now_ms).append(Stream::Heartbeat, &item);
         }
     }
 
@@ -196,27 +197,28 @@ impl Agent {
         let (destination, paths) = (&self.config.destination, &self.paths);
         let answered =
             self.uploader.turn(&mut self.ring, set, now_ms, &mut self.log, || make_destination(destination, paths));
-        if answered && now_ms >= self.status.not_before_ms() {
-            self.timers.status_at_ms = now_ms;
+        if answered && let Some(status) = &self.status {
+            self.timers.status_at_ms = self.timers.status_at_ms.min(status.not_before_ms().max(now_ms));
         }
     }
 
     /// What is done when there is nothing else: the status file, memory given back.
     fn rest(&mut self, now_ms: u64) {
         if now_ms >= self.timers.status_at_ms {
-            self.write_status(now_ms);
+            self.write_status("running", now_ms);
         }
         if self.timers.quiet_at_ms.is_some_and(|moment| now_ms >= moment) {
             self.timers.quiet_at_ms = None;
             self.sources.give_back();
-            self.ring.give_back();
+            self.ring.release_memory();
         }
     }
 
-    fn write_status(&mut self, now_ms: u64) {
+    fn write_status(&mut self, state: &str, now_ms: u64) {
         self.timers.status_at_ms = now_ms + STATUS_MS;
         let intake = status::Intake { connections: self.sources.connections(), turned_away: self.sources.turned_away };
-        if let Err(error) = self.status.write(now_ms, &self.ring, &self.uploader, intake) {
+        let Some(status) = &mut self.status else { return };
+        if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, intake) {
             let text = format_args!("the status file cannot be written: {error}");
             self.log.limited(now_ms, LogLevel::Warn, "status", text);
         }
@@ -271,7 +273,7 @@ impl Agent {
         self.await_answer(now_ms + STOP_MS_MAX / 2);
         self.uploader.stop(&mut self.ring);
         let synced = committed.and_then(|()| self.ring.sync());
-        self.write_status(now_ms);
+        self.write_status("stopped", now_ms);
         match synced {
             Ok(()) => {
                 self.log.line(LogLevel::Info, format_args!("stopped"));
@@ -300,7 +302,7 @@ impl Agent {
 /// What the upload child talks to. Only called in the child.
 fn make_destination(destination: &Destination, paths: &Paths) -> Box<dyn upload::Destination> {
     match destination {
-        Destination::Stdout => Box::new(Stdout::new(std::io::stdout())),
+        Destination::Stdout => Box::new(Stdout::new(std::io::stdout(), Body::new(false))),
         Destination::Oms(files) => Box::new(Oms::new(&paths.place_all(files))),
     }
 }

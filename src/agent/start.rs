@@ -13,7 +13,7 @@ use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, file, process};
 use crate::upload::oms;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::fs::{self, File};

@@ -2,8 +2,8 @@
 
 use super::paths::Paths;
 use super::uploader::Uploader;
-use crate::ring::disk::File as RingFile;
-use crate::ring::{Counters, Ring};
+use crate::ring::disk::DiskRing;
+use crate::ring::Counters;
 use crate::sys::{clock, file};
 use crate::upload::Stream;
 use crate::upload::items;
@@ -162,12 +162,12 @@ impl Writer {
         &mut self,
         now_ms: u64,
         state: &str,
-        ring: &Ring<RingFile>,
+        ring: &DiskRing,
         uploader: &Uploader,
         intake: Intake,
     ) -> io::Result<()> {
         self.written_ms = now_ms;
-        let pending = ring.total_pending();
+        let pending = ring.pending_total();
         let story = &uploader.story;
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -180,7 +180,7 @@ impl Writer {
             destination: self.destination.to_string(),
             ring: RingStatus {
                 path: self.ring_path.clone(),
-                bytes: ring.file_bytes(),
+                bytes: ring.data_bytes(),
                 pending_bytes: pending.bytes,
                 pending_records: pending.records,
             },
@@ -201,8 +201,8 @@ impl Writer {
     }
 }
 
-fn of_stream(stream: Stream, ring: &Ring<RingFile>, uploader: &Uploader, now_ms: u64) -> Option<StreamStatus> {
-    let counters: Counters = ring.stream(stream as u8).counters;
+fn of_stream(stream: Stream, ring: &DiskRing, uploader: &Uploader, now_ms: u64) -> Option<StreamStatus> {
+    let counters = ring.stream(stream as u8)?.counters;
     if counters == Counters::default() {
         return None;
     }

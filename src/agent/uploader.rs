@@ -1,11 +1,11 @@
 //! Which stream's turn it is, one chunk at a time: `Idle → Started → Waiting → Settled`, each a state that can be tried
 //! again.
 
-use super::deadline;
 use super::log::Log;
 use crate::config::{Buffer, LogLevel};
 use crate::limits::{CHUNK_BYTES_MIN, UPLOAD_MS_MAX};
-use crate::ring::{Place, Retry, Ring};
+use crate::ring::disk::DiskRing;
+use crate::ring::{Fault, Retry, StreamState};
 use crate::sys::poll::{GONE, PollFd, READABLE, WRITABLE};
 use crate::sys::process::{self, Pid};
 use crate::sys::{clock, random_bytes};
@@ -29,8 +29,8 @@ struct Delivery {
     attempts: u32,
     /// Not before this moment of the loop's clock.
     not_before_ms: u64,
-    /// Frames up to this sequence are wanted upstream now.
-    flush_through: u64,
+    /// Frames below this sequence are wanted upstream now.
+    flush_below: u64,
 }
 
 /// The chunk that is on its way.
@@ -38,9 +38,22 @@ struct Delivery {
 struct InFlight {
     stream: Stream,
     records: u32,
-    /// All of it is with the child.
-    fed: bool,
+    fed: Fed,
     deadline_ms: u64,
+}
+
+/// How much of a chunk is on its way into the child's pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    Partly,
+    AllFrames,
+    End,
+}
+
+impl Fed {
+    fn of(all_frames: bool) -> Fed {
+        if all_frames { Fed::AllFrames } else { Fed::Partly }
+    }
 }
 
 /// What an operator is told about uploads.
@@ -81,11 +94,11 @@ pub struct Uploader {
 
 impl Uploader {
     /// An uploader that goes on with the schedules that the ring remembers.
-    pub fn new<P: Place>(buffer: &Buffer, ring: &Ring<P>, now_ms: u64) -> Uploader {
+    pub fn new(buffer: &Buffer, ring: &DiskRing, now_ms: u64) -> Uploader {
         let now_wall_ms = clock::wall_us() / 1000;
         let deliveries = Stream::ALL.map(|stream| {
-            let retry = ring.stream(stream as u8).retry;
-            let left = backoff::remaining_ms(retry.next_attempt_us / 1000, u64::from(retry.wait_ms), now_wall_ms);
+            let retry = state_of(ring, stream).retry;
+            let left = backoff::remaining_ms(retry.next_attempt_us / 1000, retry.wait_ms, now_wall_ms);
             Delivery { attempts: retry.attempts, not_before_ms: now_ms + left, ..Delivery::default() }
         });
         Uploader {
@@ -102,16 +115,16 @@ impl Uploader {
     }
 
     /// Makes everything that waits wanted now, whatever the schedule says.
-    pub fn flush<P: Place>(&mut self, ring: &Ring<P>) {
+    pub fn flush(&mut self, ring: &DiskRing) {
         self.flush_at_ms = None;
         for delivery in &mut self.deliveries {
-            delivery.flush_through = ring.last_sequence();
+            delivery.flush_below = ring.head().sequence;
             delivery.not_before_ms = 0;
         }
     }
 
     /// The moments at which there is something to do without a descriptor being ready.
-    pub fn deadline_ms<P: Place>(&self, ring: &Ring<P>) -> Option<u64> {
+    pub fn deadline_ms(&self, ring: &DiskRing) -> Option<u64> {
         let retry = Stream::ALL
             .iter()
             .filter(|&&stream| self.in_flight.is_none() && self.is_wanted(ring, stream))
@@ -131,18 +144,17 @@ impl Uploader {
 
     /// Takes what the child said, feeds it, starts what is due, gives up what is late. `true`: something changed that the
     /// status file should say.
-    pub fn turn<P: Place, D: Destination>(
+    pub fn turn<D: Destination>(
         &mut self,
-        ring: &mut Ring<P>,
+        ring: &mut DiskRing,
         set: &[PollFd],
         now_ms: u64,
         log: &mut Log,
         make: impl FnOnce() -> D,
     ) -> bool {
         self.leaving.retain(|&pid| process::reap(pid).is_none());
-        let ready = set.iter().any(|entry| entry.revents & (READABLE | WRITABLE | GONE) != 0);
         let mut settled = false;
-        if ready && self.in_flight.is_some() {
+        if is_ready(set) && self.in_flight.is_some() {
             settled = self.listen(ring, now_ms, log);
         }
         if self.in_flight.is_some_and(|chunk| now_ms >= chunk.deadline_ms) {
@@ -163,11 +175,11 @@ impl Uploader {
     }
 
     /// One flush interval after the first record that waits, everything that waits is wanted.
-    fn set_flush_time<P: Place>(&mut self, ring: &Ring<P>, now_ms: u64) {
+    fn set_flush_time(&mut self, ring: &DiskRing, now_ms: u64) {
         match self.flush_at_ms {
             Some(moment) if now_ms >= moment => {
                 self.flush_at_ms = None;
-                self.deliveries.iter_mut().for_each(|delivery| delivery.flush_through = ring.last_sequence());
+                self.deliveries.iter_mut().for_each(|delivery| delivery.flush_below = ring.head().sequence);
             }
             Some(_) => {}
             None => {
@@ -179,14 +191,14 @@ impl Uploader {
         }
     }
 
-    fn is_wanted<P: Place>(&self, ring: &Ring<P>, stream: Stream) -> bool {
+    fn is_wanted(&self, ring: &DiskRing, stream: Stream) -> bool {
         let pending = ring.pending(stream as u8);
         pending.records > 0
             && (pending.bytes >= self.buffer.chunk_bytes as u64
-                || ring.stream(stream as u8).next.sequence <= self.deliveries[stream as usize].flush_through)
+                || state_of(ring, stream).next.sequence < self.deliveries[stream as usize].flush_below)
     }
 
-    fn due<P: Place>(&mut self, ring: &Ring<P>, now_ms: u64) -> Option<Stream> {
+    fn due(&mut self, ring: &DiskRing, now_ms: u64) -> Option<Stream> {
         let streams = Stream::ALL.len();
         let found = (0..streams).map(|step| Stream::ALL[(self.next_stream + step) % streams]).find(|&stream| {
             now_ms >= self.deliveries[stream as usize].not_before_ms && self.is_wanted(ring, stream)
@@ -195,17 +207,17 @@ impl Uploader {
         Some(found)
     }
 
-    fn start<P: Place, D: Destination>(
+    fn start<D: Destination>(
         &mut self,
-        ring: &mut Ring<P>,
+        ring: &mut DiskRing,
         stream: Stream,
         now_ms: u64,
         log: &mut Log,
         make: impl FnOnce() -> D,
     ) {
         let delivery = self.deliveries[stream as usize];
-        let backlog = ring.total_pending().bytes > self.buffer.ring_bytes / 2;
-        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, delivery.sizing.records_max(backlog));
+        let backlog = ring.pending_total().bytes > self.buffer.ring_bytes / 2;
+        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, u64::from(delivery.sizing.records_max(backlog)));
         if self.child.is_none() {
             match Child::start(make) {
                 Ok(child) => self.child = Some(child),
@@ -218,32 +230,47 @@ impl Uploader {
         }
         let Some(child) = &mut self.child else { return };
         let mut records = 0;
-        child.order(stream, delivery.attempts, |outgoing| records = next_piece(ring, stream, outgoing));
-        if records == 0 {
-            // Everything that waited was overwritten or damaged since it was counted.
-            child.take_back();
-            ring.put_back(stream as u8);
-            return;
+        let mut read = Ok(true);
+        child.order(stream, delivery.attempts, |outgoing| read = next_piece(ring, stream, outgoing, &mut records));
+        match read {
+            Ok(done) if records > 0 => {
+                self.in_flight = Some(InFlight { stream, records, fed: Fed::of(done), deadline_ms: now_ms + UPLOAD_MS_MAX });
+            }
+            // Everything that waited turned out to be damaged: the ring has counted it.
+            Ok(_) => child.take_back(),
+            Err(fault) => {
+                child.take_back();
+                let reason = alloc::format!("the ring file cannot be read: {fault}");
+                self.put_off(ring, stream, now_ms, &Outcome::new(Verdict::Later, reason), log);
+            }
         }
-        self.in_flight = Some(InFlight { stream, records, fed: false, deadline_ms: now_ms + UPLOAD_MS_MAX });
     }
 
-    fn feed<P: Place>(&mut self, ring: &mut Ring<P>) {
+    fn feed(&mut self, ring: &mut DiskRing) {
         let (Some(child), Some(chunk)) = (&mut self.child, &mut self.in_flight) else { return };
         loop {
             // A child that is gone says so on its other pipe.
             let _ = child.feed();
-            if child.is_feeding() || chunk.fed {
+            if child.is_feeding() {
                 return;
             }
-            let mut records = 0;
-            child.piece(|outgoing| records = next_piece(ring, chunk.stream, outgoing));
-            chunk.records += records;
-            chunk.fed = records == 0;
+            match chunk.fed {
+                Fed::Partly => {
+                    let mut read = Ok(true);
+                    child.piece(|outgoing| read = next_piece(ring, chunk.stream, outgoing, &mut chunk.records));
+                    // A chunk that could not be read to its end is as long as what was read: the rest is the next one's.
+                    chunk.fed = Fed::of(read.unwrap_or(true));
+                }
+                Fed::AllFrames => {
+                    child.piece(|_| ());
+                    chunk.fed = Fed::End;
+                }
+                Fed::End => return,
+            }
         }
     }
 
-    fn listen<P: Place>(&mut self, ring: &mut Ring<P>, now_ms: u64, log: &mut Log) -> bool {
+    fn listen(&mut self, ring: &mut DiskRing, now_ms: u64, log: &mut Log) -> bool {
         let Some(child) = &mut self.child else { return false };
         let outcome = match child.hear() {
             Heard::Nothing => return false,
@@ -257,25 +284,25 @@ impl Uploader {
         true
     }
 
-    fn settle<P: Place>(&mut self, ring: &mut Ring<P>, now_ms: u64, outcome: &Outcome, log: &mut Log) {
+    fn settle(&mut self, ring: &mut DiskRing, now_ms: u64, outcome: &Outcome, log: &mut Log) {
         let Some(InFlight { stream, records, .. }) = self.in_flight.take() else { return };
         self.note(outcome, stream, now_ms, log);
         let delivery = &mut self.deliveries[stream as usize];
         match delivery.sizing.settle(outcome.verdict, records) {
             Settled::Acknowledge => {
-                ring.acknowledge(stream as u8);
+                note_fault(ring.acknowledge(stream as u8), now_ms, log);
                 self.succeed(ring, stream, now_ms, log);
             }
             Settled::Halve => ring.put_back(stream as u8),
             Settled::SetAside => {
-                ring.refuse(stream as u8, outcome.status);
+                note_fault(ring.refuse(stream as u8), now_ms, log);
                 self.succeed(ring, stream, now_ms, log);
             }
             Settled::Wait => self.put_off(ring, stream, now_ms, outcome, log),
         }
     }
 
-    fn succeed<P: Place>(&mut self, ring: &mut Ring<P>, stream: Stream, now_ms: u64, log: &mut Log) {
+    fn succeed(&mut self, ring: &mut DiskRing, stream: Stream, now_ms: u64, log: &mut Log) {
         let delivery = &mut self.deliveries[stream as usize];
         if delivery.attempts > 0 {
             log.over("upload");
@@ -288,9 +315,9 @@ impl Uploader {
     }
 
     /// Leaves the chunk where it is until its schedule says so, or discards it at the limit that the configuration set.
-    fn put_off<P: Place>(
+    fn put_off(
         &mut self,
-        ring: &mut Ring<P>,
+        ring: &mut DiskRing,
         stream: Stream,
         now_ms: u64,
         outcome: &Outcome,
@@ -308,7 +335,7 @@ impl Uploader {
             let text = format_args!("{} attempts at one chunk of {}: discarded, as retry_limit says", delivery.attempts, stream.name());
             log.line(LogLevel::Error, text);
             delivery.attempts = 0;
-            ring.discard(stream as u8);
+            note_fault(ring.discard(stream as u8), now_ms, log);
         } else {
             ring.put_back(stream as u8);
         }
@@ -340,6 +367,13 @@ impl Uploader {
         }
     }
 
+    /// A child without a chunk goes: a new configuration may mean another destination.
+    fn dismiss_idle(&mut self) {
+        if self.in_flight.is_none() {
+            self.dismiss();
+        }
+    }
+
     fn dismiss(&mut self) {
         self.leaving.extend(self.child.take().map(Child::dismiss));
     }
@@ -352,13 +386,27 @@ impl Uploader {
         }
     }
 
+    /// Takes an answer, but starts nothing: the agent stops.
+    pub fn finish(&mut self, ring: &mut DiskRing, set: &[PollFd], now_ms: u64, log: &mut Log) {
+        if is_ready(set) && self.in_flight.is_some() {
+            self.listen(ring, now_ms, log);
+        }
+        self.feed(ring);
+    }
+
+    /// Goes by other bounds from now on.
+    pub fn configure(&mut self, buffer: &Buffer) {
+        self.buffer = buffer.clone();
+        self.dismiss_idle();
+    }
+
     /// A chunk is on its way.
     pub fn is_busy(&self) -> bool {
         self.in_flight.is_some()
     }
 
     /// Ends the child; a chunk on its way stays in the ring.
-    pub fn stop<P: Place>(&mut self, ring: &mut Ring<P>) {
+    pub fn stop(&mut self, ring: &mut DiskRing) {
         if let Some(chunk) = self.in_flight.take() {
             ring.put_back(chunk.stream as u8);
             self.lose_child();
@@ -373,7 +421,24 @@ impl Uploader {
     }
 }
 
-/// Appends the next frames of the stream's chunk, and says how many.
-fn next_piece<P: Place>(ring: &mut Ring<P>, stream: Stream, outgoing: &mut Vec<u8>) -> u32 {
-    ring.next_piece(stream as u8, outgoing, PIECE_BYTES).records
+/// Appends the next frames of the stream's chunk, and adds how many; `true`: there are no more.
+fn next_piece(ring: &mut DiskRing, stream: Stream, outgoing: &mut Vec<u8>, records: &mut u32) -> Result<bool, Fault> {
+    let piece = ring.next_piece(stream as u8, outgoing, outgoing.len() + PIECE_BYTES)?;
+    *records += piece.records;
+    Ok(piece.done)
+}
+
+/// An acknowledgement that the disk did not take is only in memory: after a crash its chunk is sent again.
+fn note_fault(settled: Result<(), Fault>, now_ms: u64, log: &mut Log) {
+    if let Err(fault) = settled {
+        log.limited(now_ms, LogLevel::Error, "disk", format_args!("the ring file cannot be written: {fault}"));
+    }
+}
+
+fn is_ready(set: &[PollFd]) -> bool {
+    set.iter().any(|entry| entry.revents & (READABLE | WRITABLE | GONE) != 0)
+}
+
+fn state_of(ring: &DiskRing, stream: Stream) -> StreamState {
+    ring.stream(stream as u8).copied().unwrap_or_default()
 }

@@ -27,6 +27,13 @@ pub enum OpenError {
     TooSmall(u64),
 }
 
+impl OpenError {
+    /// The file is no ring that this program could ever open: it must make way for a new one.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, OpenError::NotARing | OpenError::OtherVersion(_) | OpenError::Damaged)
+    }
+}
+
 impl From<Fault> for OpenError {
     fn from(fault: Fault) -> OpenError {
         OpenError::Fault(fault)

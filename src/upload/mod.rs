@@ -116,3 +116,17 @@ pub trait Destination {
     /// Ends the body, delivers it and says what came of it. A failure is an [`Outcome`], never a panic.
     fn deliver(&mut self) -> Outcome;
 }
+
+impl Destination for alloc::boxed::Box<dyn Destination> {
+    fn begin(&mut self, stream: Stream, attempt: u32) {
+        self.as_mut().begin(stream, attempt);
+    }
+
+    fn add(&mut self, received_us: u64, payload: &[u8]) {
+        self.as_mut().add(received_us, payload);
+    }
+
+    fn deliver(&mut self) -> Outcome {
+        self.as_mut().deliver()
+    }
+}
