@@ -6,9 +6,9 @@
 use super::Stream;
 use super::deflate::Compressor;
 use super::items::{Renderer, ThisHost};
+use super::render::unix_from_local;
 use crate::limits::{BODY_BYTES_MAX, BODY_GATHER_BYTES, BODY_WIRE_BYTES_MAX};
 use crate::sys;
-use crate::syslog::CivilTime;
 use alloc::vec::Vec;
 
 /// The body being made, and the buffers that serve one body after another.
@@ -135,13 +135,103 @@ fn opening(stream: Stream) -> &'static [u8] {
     }
 }
 
-fn unix_from_local(time: CivilTime) -> i64 {
-    sys::clock::unix_from_local(sys::clock::LocalTime {
-        year: time.year,
-        month: time.month,
-        day: time.day,
-        hour: time.hour,
-        minute: time.minute,
-        second: time.second,
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{MESSAGE_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
+    use crate::record::{Sender, encode};
+    use alloc::string::String;
+    use alloc::{format, vec};
+
+    fn body(compress: bool) -> Body {
+        let host = ThisHost { name: String::from("web01"), address: None };
+        Body::with_renderer(compress, Renderer::new(host, |time| time.unix_s_as_utc()))
+    }
+
+    fn payload(message: &[u8]) -> Vec<u8> {
+        let mut header = [0; RECORD_HEADER_BYTES_MAX];
+        [encode::header(Sender::Local, &mut header), message].concat()
+    }
+
+    fn inflated(wire: &[u8], body_bytes: u64) -> Vec<u8> {
+        let mut text = vec![0; usize::try_from(body_bytes).unwrap() + 1];
+        let mut state = zlib_rs::Inflate::new(true, 15);
+        let status = state.decompress(wire, &mut text, zlib_rs::InflateFlush::Finish);
+        assert_eq!(status, Ok(zlib_rs::Status::StreamEnd));
+        assert_eq!(state.total_out(), body_bytes);
+        text.pop();
+        text
+    }
+
+    #[test]
+    fn compressed_and_plain_bodies_say_the_same() {
+        let (mut plain, mut compressed) = (body(false), body(true));
+        for records in [0, 1, 2, 1000] {
+            for body in [&mut plain, &mut compressed] {
+                body.begin(Stream::Syslog);
+                for number in 0..records {
+                    body.add(number, &payload(format!("<13>Nov 22 07:00:00 h app: message {number}").as_bytes()));
+                }
+            }
+            let text = Vec::from(plain.finish().unwrap());
+            let wire = Vec::from(compressed.finish().unwrap());
+            assert_eq!(plain.body_bytes(), text.len() as u64);
+            assert_eq!(inflated(&wire, compressed.body_bytes()), text);
+            assert_eq!((u64::from(plain.records()), u64::from(compressed.records())), (records, records));
+            let value: miniserde::json::Value =
+                miniserde::json::from_str(core::str::from_utf8(&text).unwrap()).unwrap();
+            let miniserde::json::Value::Object(wrapper) = value else { panic!("an object") };
+            let Some(miniserde::json::Value::Array(items)) = wrapper.get("DataItems") else { panic!("an array") };
+            assert_eq!(items.len() as u64, records);
+        }
+    }
+
+    #[test]
+    fn each_stream_has_its_wrapper_and_what_is_no_item_is_left_out_and_counted() {
+        let mut body = body(false);
+        let mut check = |stream, payloads: &[&[u8]], expected: &str, malformed| {
+            body.begin(stream);
+            payloads.iter().for_each(|payload| body.add(0, payload));
+            assert_eq!(core::str::from_utf8(body.finish().unwrap()), Ok(expected));
+            assert_eq!(body.malformed(), malformed);
+        };
+        check(
+            Stream::Syslog,
+            &[b"", b"\x09foreign"],
+            r#"{"DataType":"LINUX_SYSLOGS_BLOB","IPName":"LOGMANAGEMENT","DataItems":[]}"#,
+            2,
+        );
+        check(
+            Stream::Perf,
+            &[b"\xff", br#"{"a":1}"#, b"", br#"{"b":2}"#],
+            r#"{"DataType":"LINUX_PERF_BLOB","IPName":"LogManagement","DataItems":[{"a":1},{"b":2}]}"#,
+            2,
+        );
+        check(
+            Stream::Heartbeat,
+            &[b"{\xff}"],
+            r#"{"DataType":"HEALTH_ASSESSMENT_BLOB","IPName":"LogManagement","DataItems":[]}"#,
+            1,
+        );
+        check(
+            Stream::Operation,
+            &[b"{}"],
+            r#"{"DataType":"OPERATION_BLOB","IPName":"LogManagement","DataItems":[{}]}"#,
+            0,
+        );
+    }
+
+    #[test]
+    fn one_record_always_fits_and_too_many_are_an_overflow_not_a_cut() {
+        let worst = payload(&vec![1; MESSAGE_BYTES_MAX]);
+        let mut body = body(false);
+        body.begin(Stream::Syslog);
+        body.add(0, &worst);
+        assert!(body.finish().is_some());
+        body.begin(Stream::Syslog);
+        (0..100).for_each(|_| body.add(0, &worst));
+        assert!(body.finish().is_none());
+        body.begin(Stream::Syslog);
+        assert!(body.finish().is_some(), "the next body starts afresh");
+    }
 }

@@ -60,3 +60,54 @@ impl<W: Write> Stdout<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use std::io;
+
+    /// Takes so many bytes, then fails once.
+    struct Torn {
+        taken: Vec<u8>,
+        fails_after_bytes: Option<usize>,
+    }
+
+    impl Write for Torn {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = self.fails_after_bytes.map_or(bytes.len(), |bytes_max| bytes_max - self.taken.len());
+            if room == 0 {
+                self.fails_after_bytes = None;
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let count = room.min(bytes.len());
+            self.taken.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn deliver(stdout: &mut Stdout<Torn>) -> Outcome {
+        stdout.begin(Stream::Perf, 0);
+        stdout.add(0, b"{}");
+        stdout.deliver()
+    }
+
+    #[test]
+    fn a_body_is_a_line_and_after_a_torn_line_the_next_stands_alone() {
+        const LINE: &str = "{\"DataType\":\"LINUX_PERF_BLOB\",\"IPName\":\"LogManagement\",\"DataItems\":[{}]}\n";
+        let writer = Torn { taken: Vec::new(), fails_after_bytes: Some(LINE.len() + 9) };
+        let mut stdout = Stdout::new(writer, Body::new(false));
+        let first = deliver(&mut stdout);
+        assert_eq!((first.verdict, first.records, first.wire_bytes), (Verdict::Sent, 1, LINE.len() as u64));
+        let torn = deliver(&mut stdout);
+        assert_eq!(torn.verdict, Verdict::Later);
+        assert!(torn.reason.contains("standard output"), "{}", torn.reason);
+        assert_eq!(deliver(&mut stdout).verdict, Verdict::Sent);
+        let expected = [LINE, &LINE[..9], "\n", LINE].concat();
+        assert_eq!(String::from_utf8(stdout.writer.taken).unwrap(), expected);
+    }
+}
