@@ -3,15 +3,21 @@
 //! [`chunk`] and [`backoff`] decide, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
 //! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
 
+pub mod admin_conf;
 #[cfg(feature = "std")]
 pub mod body;
 #[cfg(feature = "std")]
 pub mod deflate;
 #[cfg(feature = "std")]
+pub mod fips;
+pub mod guid;
+#[cfg(feature = "std")]
 pub mod https;
 pub mod items;
 pub mod json;
 mod local_time;
+#[cfg(feature = "std")]
+pub mod oms;
 pub mod proxy;
 #[cfg(feature = "std")]
 pub mod render;
