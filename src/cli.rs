@@ -5,9 +5,9 @@ mod ring;
 use crate::agent::paths::{self, Paths};
 use crate::agent::{self, Ended, Settings, StartError, status};
 use crate::config::{self, files::HostFiles};
+use crate::sys::{process, signal};
 use crate::syslog::iso8601;
 use crate::upload::render;
-use crate::sys::{process, signal};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use getopts::{Matches, Options};
@@ -50,7 +50,11 @@ const COMMANDS: [Command; 6] = [
     Command { name: "run", purpose: "collect and upload, in the foreground", run },
     Command { name: "check", purpose: "read the configuration and say what is wrong with it", run: check },
     Command { name: "status", purpose: "what the running agent does, and what was lost and why", run: show_status },
-    Command { name: "render", purpose: "raw syslog lines on standard input to the items that would be uploaded", run: render_lines },
+    Command {
+        name: "render",
+        purpose: "raw syslog lines on standard input to the items that would be uploaded",
+        run: render_lines,
+    },
     Command { name: "ring", purpose: "list, dump or verify a ring file", run: ring::command },
     Command { name: "version", purpose: "version, target and TLS provider", run: version },
 ];
@@ -220,7 +224,11 @@ fn show_status(arguments: &[String]) -> Exit {
             eprintln!("omsd: {}: {error}; an agent writes it when it starts", path.display());
             if error.kind() == io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::TryAgain }
         })?;
-        if matches.opt_present("json") { println!("{text}") } else { say(&status.describe()) }
+        if matches.opt_present("json") {
+            println!("{text}")
+        } else {
+            say(&status.describe())
+        }
         Ok(if status.is_alive() { Exit::Ok } else { Exit::TryAgain })
     })
 }

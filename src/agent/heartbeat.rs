@@ -59,7 +59,7 @@ fn facts(paths: &Paths) -> Vec<u8> {
     add(&mut facts, "Category", "Agent");
     add(&mut facts, "SCAgentChannel", "Direct");
     add(&mut facts, "ComputerPrivateIps", &private_addresses(&host::interface_addresses()));
-    add(&mut facts, "Version", oms::CLIENT_VERSION);
+    add(&mut facts, "Version", oms::VERSION);
     facts.push(b'}');
     facts
 }
@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn only_private_addresses_are_told_ipv4_first() {
-        let addresses = ["fd00::2", "10.0.0.4", "127.0.0.1", "203.0.113.9", "fe80::1"].map(|text| text.parse().unwrap());
+        let addresses =
+            ["fd00::2", "10.0.0.4", "127.0.0.1", "203.0.113.9", "fe80::1"].map(|text| text.parse().unwrap());
         assert_eq!(private_addresses(&addresses), r#"["10.0.0.4","fd00::2"]"#);
         assert_eq!(private_addresses(&[]), "[]");
     }

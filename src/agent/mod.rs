@@ -147,7 +147,12 @@ impl Agent {
         self.sources.expire(now_ms, &mut inflow);
         let turn = self.sources.turn(set, now_ms, &mut inflow);
         if let Some(fault) = inflow.fault() {
-            self.log.limited(now_ms, LogLevel::Error, "disk", format_args!("records are lost, the ring takes none: {fault}"));
+            self.log.limited(
+                now_ms,
+                LogLevel::Error,
+                "disk",
+                format_args!("records are lost, the ring takes none: {fault}"),
+            );
         }
         self.timers.more = turn.more;
         if turn.bytes == 0 {
@@ -182,7 +187,9 @@ impl Agent {
         match (committed, synced) {
             (Err(fault), _) | (_, Some(Err(fault))) => {
                 self.timers.sync_at_ms = Some(now_ms + DISK_RETRY_MS);
-                let text = format_args!("the ring file cannot be written: {fault}; records wait in memory as long as they fit");
+                let text = format_args!(
+                    "the ring file cannot be written: {fault}; records wait in memory as long as they fit"
+                );
                 self.log.limited(now_ms, LogLevel::Error, "disk", text);
             }
             (Ok(()), Some(Ok(()))) => {
@@ -227,10 +234,12 @@ impl Agent {
     /// Takes the sources and the upload side of a changed configuration; the ring stays as it is until a restart.
     fn reload(&mut self, now_ms: u64) {
         let Some(config) = start::load(&self.settings, &self.paths, &self.log) else {
-            self.log.line(LogLevel::Error, format_args!("the configuration was not reloaded: the old one stays in force"));
+            self.log
+                .line(LogLevel::Error, format_args!("the configuration was not reloaded: the old one stays in force"));
             return;
         };
-        if config.buffer.ring_path != self.config.buffer.ring_path || config.buffer.ring_bytes != self.config.buffer.ring_bytes
+        if config.buffer.ring_path != self.config.buffer.ring_path
+            || config.buffer.ring_bytes != self.config.buffer.ring_bytes
         {
             let text = format_args!("buffer_path and buffer_size take effect only when the agent is restarted");
             self.log.line(LogLevel::Warn, text);
@@ -258,7 +267,9 @@ impl Agent {
                 self.log.line(LogLevel::Error, format_args!("{error}; the old configuration stays in force"));
                 match start::open_sources(&self.config, &self.paths) {
                     Ok(sources) => self.sources = sources,
-                    Err(error) => self.log.line(LogLevel::Error, format_args!("{error}; send SIGHUP when it is mended")),
+                    Err(error) => {
+                        self.log.line(LogLevel::Error, format_args!("{error}; send SIGHUP when it is mended"))
+                    }
                 }
                 false
             }
@@ -303,6 +314,6 @@ impl Agent {
 fn make_destination(destination: &Destination, paths: &Paths) -> Box<dyn upload::Destination> {
     match destination {
         Destination::Stdout => Box::new(Stdout::new(std::io::stdout(), Body::new(false))),
-        Destination::Oms(files) => Box::new(Oms::new(&paths.place_all(files))),
+        Destination::Oms(files) => Box::new(Oms::new(paths.root(), files)),
     }
 }

@@ -1,7 +1,5 @@
 //! Where everything is, below `--root`.
 
-use crate::config::OmsFiles;
-use alloc::string::String;
 use std::path::{Path, PathBuf};
 
 /// The configuration that is read when the command line names none.
@@ -27,22 +25,6 @@ impl Paths {
     /// An absolute path of the configuration, below the root.
     pub fn place(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
-    }
-
-    /// The files of `out_oms`, below the root.
-    pub fn place_all(&self, files: &OmsFiles) -> OmsFiles {
-        let place = |path: &String| match path.as_str() {
-            "" => String::new(),
-            path => self.place(path).to_string_lossy().into_owned(),
-        };
-        OmsFiles {
-            omsadmin_conf: place(&files.omsadmin_conf),
-            certificate: place(&files.certificate),
-            key: place(&files.key),
-            proxy_conf: place(&files.proxy_conf),
-            ca_file: place(&files.ca_file),
-            compress: files.compress,
-        }
     }
 
     /// The status file.

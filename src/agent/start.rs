@@ -12,7 +12,7 @@ use crate::limits::{FLUSH_MS_DEMO, RING_BYTES_MIN, STATUS_MS};
 use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, file, process};
-use crate::upload::oms;
+use crate::upload::fips;
 use alloc::string::String;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -65,10 +65,18 @@ impl fmt::Display for StartError {
             StartError::Configuration => out.write_str("the configuration has errors: mend them and start again"),
             StartError::Fips(reason) => out.write_str(reason),
             StartError::Create(path, error) => {
-                write!(out, "{}: {error}; run as an account that may write there, or choose another place with --root", path.display())
+                write!(
+                    out,
+                    "{}: {error}; run as an account that may write there, or choose another place with --root",
+                    path.display()
+                )
             }
             StartError::Locked(path) => {
-                write!(out, "another omsd runs with this root ({} is locked): stop it, or choose another --root", path.display())
+                write!(
+                    out,
+                    "another omsd runs with this root ({} is locked): stop it, or choose another --root",
+                    path.display()
+                )
             }
             StartError::Ring(path, error) => write!(out, "ring file {}: {error}", path.display()),
             StartError::Source(error) => write!(out, "{error}"),
@@ -85,7 +93,9 @@ impl fmt::Display for OpenError {
         }
         write!(out, ": {}", self.cause)?;
         match self.cause.kind() {
-            io::ErrorKind::AddrInUse => out.write_str("; another program has it: stop that, or choose another port or path"),
+            io::ErrorKind::AddrInUse => {
+                out.write_str("; another program has it: stop that, or choose another port or path")
+            }
             io::ErrorKind::PermissionDenied => out.write_str("; ports below 1024 and system directories want root"),
             _ => Ok(()),
         }
@@ -98,7 +108,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let paths = Paths::below(&settings.root);
     let mut config = load(&settings, &paths, &log).ok_or(StartError::Configuration)?;
     if matches!(config.destination, Destination::Oms(_)) {
-        oms::fips_refusal(config.allow_non_fips).map_or(Ok(()), |reason| Err(StartError::Fips(reason)))?;
+        fips::fips_refusal(config.allow_non_fips).map_or(Ok(()), |reason| Err(StartError::Fips(reason)))?;
     }
     let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config)? };
     let sources = if settings.demo { open_demo(&mut config, &paths) } else { open_sources(&config, &paths) };
@@ -114,7 +124,11 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let status = if settings.demo { None } else { Some(status::Writer::new(&paths, &home.ring, destination)) };
     let agent = Agent {
         beat: Beat::new(config.heartbeat_ms, now_ms, &paths),
-        log: { let mut log = log; log.set_level(settings.log_level(&config)); log },
+        log: {
+            let mut log = log;
+            log.set_level(settings.log_level(&config));
+            log
+        },
         timers: Timers {
             gather_until_ms: 0,
             read_ms: now_ms,
@@ -123,7 +137,13 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
             quiet_at_ms: None,
             status_at_ms: if status.is_some() { now_ms } else { now_ms + STATUS_MS },
         },
-        settings, paths, config, ring, sources, uploader, status,
+        settings,
+        paths,
+        config,
+        ring,
+        sources,
+        uploader,
+        status,
     };
     Ok(agent.run(signals))
 }
@@ -239,7 +259,8 @@ fn open_ring(path: &Path, config: &Config, log: &Log) -> Result<DiskRing, StartE
             return Err(StartError::Ring(path.to_path_buf(), error));
         }
         let aside = disk::set_aside(path).map_err(|cause| StartError::Create(path.to_path_buf(), cause))?;
-        let text = format_args!("{}: {error}; it was set aside as {}, and a new one is made", path.display(), aside.display());
+        let text =
+            format_args!("{}: {error}; it was set aside as {}, and a new one is made", path.display(), aside.display());
         log.line(LogLevel::Warn, text);
         open().map_err(|error| StartError::Ring(path.to_path_buf(), error))
     });

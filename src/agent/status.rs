@@ -2,8 +2,8 @@
 
 use super::paths::Paths;
 use super::uploader::Uploader;
-use crate::ring::disk::DiskRing;
 use crate::ring::Counters;
+use crate::ring::disk::DiskRing;
 use crate::sys::{clock, file};
 use crate::upload::Stream;
 use crate::upload::items;
@@ -266,7 +266,11 @@ impl Status {
         writeln!(text, "omsd {}: {state}, started {}", self.version, self.started)?;
         let ring = &self.ring;
         let pct = ring.pending_bytes * 100 / ring.bytes.max(1);
-        writeln!(text, "ring: {}, {} records waiting, {pct} % of {} bytes", ring.path, ring.pending_records, ring.bytes)?;
+        writeln!(
+            text,
+            "ring: {}, {} records waiting, {pct} % of {} bytes",
+            ring.path, ring.pending_records, ring.bytes
+        )?;
         writeln!(text, "connections: {} open, {} had to wait", self.connections, self.turned_away)?;
         let upload = &self.upload;
         match upload.last_success.as_str() {

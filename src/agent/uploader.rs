@@ -200,9 +200,9 @@ impl Uploader {
 
     fn due(&mut self, ring: &DiskRing, now_ms: u64) -> Option<Stream> {
         let streams = Stream::ALL.len();
-        let found = (0..streams).map(|step| Stream::ALL[(self.next_stream + step) % streams]).find(|&stream| {
-            now_ms >= self.deliveries[stream as usize].not_before_ms && self.is_wanted(ring, stream)
-        })?;
+        let found = (0..streams)
+            .map(|step| Stream::ALL[(self.next_stream + step) % streams])
+            .find(|&stream| now_ms >= self.deliveries[stream as usize].not_before_ms && self.is_wanted(ring, stream))?;
         self.next_stream = (found as usize + 1) % streams;
         Some(found)
     }
@@ -234,7 +234,8 @@ impl Uploader {
         child.order(stream, delivery.attempts, |outgoing| read = next_piece(ring, stream, outgoing, &mut records));
         match read {
             Ok(done) if records > 0 => {
-                self.in_flight = Some(InFlight { stream, records, fed: Fed::of(done), deadline_ms: now_ms + UPLOAD_MS_MAX });
+                self.in_flight =
+                    Some(InFlight { stream, records, fed: Fed::of(done), deadline_ms: now_ms + UPLOAD_MS_MAX });
             }
             // Everything that waited turned out to be damaged: the ring has counted it.
             Ok(_) => child.take_back(),
@@ -306,7 +307,10 @@ impl Uploader {
         let delivery = &mut self.deliveries[stream as usize];
         if delivery.attempts > 0 {
             log.over("upload");
-            log.line(LogLevel::Info, format_args!("uploads of {} go on after {} failures", stream.name(), delivery.attempts));
+            log.line(
+                LogLevel::Info,
+                format_args!("uploads of {} go on after {} failures", stream.name(), delivery.attempts),
+            );
             delivery.attempts = 0;
             ring.set_retry(stream as u8, Retry::default());
         }
@@ -315,14 +319,7 @@ impl Uploader {
     }
 
     /// Leaves the chunk where it is until its schedule says so, or discards it at the limit that the configuration set.
-    fn put_off(
-        &mut self,
-        ring: &mut DiskRing,
-        stream: Stream,
-        now_ms: u64,
-        outcome: &Outcome,
-        log: &mut Log,
-    ) {
+    fn put_off(&mut self, ring: &mut DiskRing, stream: Stream, now_ms: u64, outcome: &Outcome, log: &mut Log) {
         let policy = Policy { first_ms: self.buffer.retry_wait_ms, max_ms: self.buffer.retry_wait_max_ms };
         let delivery = &mut self.deliveries[stream as usize];
         delivery.attempts = delivery.attempts.saturating_add(1);
@@ -332,7 +329,11 @@ impl Uploader {
         let wait_ms = backoff::wait_ms(policy, delivery.attempts, outcome, u32::from_le_bytes(chance));
         delivery.not_before_ms = now_ms + wait_ms;
         if self.buffer.retry_limit.is_some_and(|limit| delivery.attempts >= limit) {
-            let text = format_args!("{} attempts at one chunk of {}: discarded, as retry_limit says", delivery.attempts, stream.name());
+            let text = format_args!(
+                "{} attempts at one chunk of {}: discarded, as retry_limit says",
+                delivery.attempts,
+                stream.name()
+            );
             log.line(LogLevel::Error, text);
             delivery.attempts = 0;
             note_fault(ring.discard(stream as u8), now_ms, log);
@@ -340,8 +341,12 @@ impl Uploader {
             ring.put_back(stream as u8);
         }
         let next_attempt_us = clock::wall_us() + wait_ms * 1000;
-        ring.set_retry(stream as u8, Retry { attempts: delivery.attempts, reason: outcome.status, next_attempt_us, wait_ms });
-        let text = format_args!("upload of {} put off for {} s: {}", stream.name(), wait_ms.div_ceil(1000), outcome.reason);
+        ring.set_retry(
+            stream as u8,
+            Retry { attempts: delivery.attempts, reason: outcome.status, next_attempt_us, wait_ms },
+        );
+        let text =
+            format_args!("upload of {} put off for {} s: {}", stream.name(), wait_ms.div_ceil(1000), outcome.reason);
         log.limited(now_ms, LogLevel::Warn, "upload", text);
     }
 

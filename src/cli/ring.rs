@@ -67,7 +67,11 @@ fn verify(path: &Path) -> Result<Exit, Exit> {
     for problem in &problems {
         say(&format!("{problem}\n"));
     }
-    say(&format!("{}: {}\n", path.display(), if problems.is_empty() { "whole" } else { "damaged; opening it mends what can be" }));
+    say(&format!(
+        "{}: {}\n",
+        path.display(),
+        if problems.is_empty() { "whole" } else { "damaged; opening it mends what can be" }
+    ));
     Ok(if problems.is_empty() { Exit::Ok } else { Exit::StateIo })
 }
 

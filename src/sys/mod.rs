@@ -8,9 +8,9 @@ pub mod memory;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+mod secret;
 pub mod signal;
 pub mod socket;
-mod secret;
 
 pub use secret::{wipe, wipe_string};
 

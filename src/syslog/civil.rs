@@ -38,10 +38,11 @@ impl CivilTime {
     }
 }
 
-/// Gives a time without a year the year that brings it nearest to a moment (seconds since 1970). February 29 keeps to leap
-/// years as long as one of the three years around is one. The zone does not matter: it moves all candidates alike.
+/// Gives a time without a year the year that brings it nearest to a moment (seconds since 1970). February 29 keeps to a leap
+/// year if one has it within 366 days of the moment. The zone does not matter: it moves all candidates alike.
 pub fn with_nearest_year(time: CivilTime, near_unix_s: i64) -> CivilTime {
     const NEAR_S: u64 = 150 * 86_400;
+    const YEAR_S: u64 = 366 * 86_400;
     let this_year = i32::try_from(date_from_days(near_unix_s.div_euclid(86_400)).0).unwrap_or(9999).clamp(1, 9998);
     let in_year = |year| CivilTime { year, ..time };
     let distance_s = |time: &CivilTime| time.unix_s_as_utc().abs_diff(near_unix_s);
@@ -50,7 +51,10 @@ pub fn with_nearest_year(time: CivilTime, near_unix_s: i64) -> CivilTime {
         return first; // no other year can be nearer
     }
     let candidates = [first, in_year(this_year - 1), in_year(this_year + 1)];
-    candidates.into_iter().min_by_key(|time| (!time.exists(), distance_s(time))).unwrap_or(first)
+    candidates
+        .into_iter()
+        .min_by_key(|time| (!time.exists() || distance_s(time) > YEAR_S, distance_s(time)))
+        .unwrap_or(first)
 }
 
 /// Days from 1970-01-01 to a date; negative before it.
@@ -143,6 +147,7 @@ mod tests {
         check_year("02-29", "2027-12-31T00:00:00Z", 2028);
         check_year("02-29", "2029-02-01T00:00:00Z", 2028);
         check_year("02-29", "2026-03-01T00:00:00Z", 2026); // none near: rolls over to March 1
+        check_year("02-29", "2027-01-01T00:00:00Z", 2027);
         check_year("02-30", "2026-03-01T00:00:00Z", 2026);
     }
 }

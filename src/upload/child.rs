@@ -5,8 +5,8 @@
 
 use super::wire::{self, Decoded, LENGTH_BYTES, ORDER_BYTES};
 use super::{Destination, Outcome, Stream};
-use crate::ring::frame;
 use crate::limits::APPEND_BUFFER_BYTES;
+use crate::ring::frame;
 use crate::sys::pipe::{self, Pipe};
 use crate::sys::process::{self, Ended, Pid, Side};
 use crate::sys::signal;

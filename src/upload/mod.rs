@@ -3,6 +3,7 @@
 //! [`chunk`] and [`backoff`] decide, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
 //! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
 
+pub mod admin_conf;
 pub mod backoff;
 #[cfg(feature = "std")]
 pub mod body;
@@ -12,10 +13,15 @@ pub mod chunk;
 #[cfg(feature = "std")]
 pub mod deflate;
 #[cfg(feature = "std")]
+pub mod fips;
+pub mod guid;
+#[cfg(feature = "std")]
 pub mod https;
 pub mod items;
 pub mod json;
 mod local_time;
+#[cfg(feature = "std")]
+pub mod oms;
 pub mod proxy;
 #[cfg(feature = "std")]
 pub mod render;

@@ -38,6 +38,15 @@ pub(crate) struct Authority {
 /// The authority that the tests trust.
 pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("omsd test CA"));
 
+/// A client certificate and its key, made once: that takes a second.
+pub(crate) static CLIENT_CERTIFICATE: LazyLock<Certificate> = LazyLock::new(|| {
+    let subject = Subject {
+        workspace_id: "00000000-0000-0000-0000-000000000001",
+        agent_guid: "00000000-0000-0000-0000-000000000002",
+    };
+    Certificate::generate(subject, i64::try_from(clock::wall_us() / 1_000_000).unwrap()).unwrap()
+});
+
 /// `UTCTime`s between which a certificate is valid.
 type Valid = [&'static str; 2];
 const ALWAYS: Valid = ["200101000000Z", "491231235959Z"];
@@ -287,12 +296,7 @@ fn a_request_arrives_whole_and_its_answer_comes_back() {
 
 #[test]
 fn the_client_shows_its_own_certificate_in_both_versions_of_tls() {
-    let now = i64::try_from(clock::wall_us() / 1_000_000).unwrap();
-    let subject = Subject {
-        workspace_id: "00000000-0000-0000-0000-000000000001",
-        agent_guid: "00000000-0000-0000-0000-000000000002",
-    };
-    let made = Certificate::generate(subject, now).unwrap();
+    let made = &*CLIENT_CERTIFICATE;
     let body: String = made.certificate_pem.lines().filter(|line| !line.starts_with('-')).collect();
     let expected = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
     for version in rustls::ALL_VERSIONS {
@@ -310,7 +314,7 @@ fn the_client_shows_its_own_certificate_in_both_versions_of_tls() {
 
 #[test]
 fn a_broken_identity_is_said_before_anything_is_sent() {
-    let made = Certificate::generate(Subject { workspace_id: "w", agent_guid: "a" }, 1_700_000_000).unwrap();
+    let made = &*CLIENT_CERTIFICATE;
     let (certificate, key) = (made.certificate_pem.as_bytes(), made.key_pem.as_bytes());
     for (certificate_pem, key_pem) in [(certificate, &b""[..]), (b"", key), (certificate, certificate), (key, key)] {
         let identity = Identity { certificate_pem, key_pem };
