@@ -1,11 +1,11 @@
 //! Configuration files of a host.
 
 use super::grammar::Files;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::string::{String, ToString};
-use std::vec::Vec;
 
 /// Reads through the host's file system. An absolute `@include` starts at the root directory it was made with, a relative
 /// one beside the file that it stands in.
@@ -46,7 +46,7 @@ impl Files for HostFiles {
         let mut names = Vec::new();
         for entry in entries.take(names_max.saturating_add(1)) {
             let name = entry.map_err(|error| error.to_string())?.file_name();
-            names.push(name.into_string().map_err(|name| std::format!("a name that is not UTF-8: {name:?}"))?);
+            names.push(name.into_string().map_err(|name| alloc::format!("a name that is not UTF-8: {name:?}"))?);
         }
         Ok(names)
     }

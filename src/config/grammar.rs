@@ -387,8 +387,8 @@ impl<'a> Text<'a> {
             Some(b'[' | b'{') => {
                 let start = self.clone();
                 let json = self.json();
-                if json.is_err() {
-                    *self = start;
+                if json.is_err() && self.peek(0).is_none() {
+                    *self = start; // what follows is more likely a forgotten bracket's victim than its content
                 }
                 json
             }
@@ -538,4 +538,198 @@ impl<'a> Text<'a> {
 
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::MemoryFiles;
+    use super::*;
+
+    /// A tree and the findings, as text.
+    fn read_files(files: &mut MemoryFiles, path: &str) -> (String, Vec<String>) {
+        let mut report = Report::default();
+        let root = read(files, path, &mut report);
+        let findings = report.into_diagnostics().iter().map(ToString::to_string).collect();
+        (inside(&root).join(" "), findings)
+    }
+
+    fn inside(section: &Section) -> Vec<String> {
+        let entries = section.entries.iter().map(|entry| format!("{}={:?}", entry.key, entry.value));
+        let sections = section
+            .sections
+            .iter()
+            .map(|section| format!("<{}|{}>{{{}}}", section.name, section.argument, inside(section).join(" ")));
+        entries.chain(sections).collect()
+    }
+
+    #[track_caller]
+    fn check(text: &str, tree: &str, findings: &[&str]) {
+        let (found, said) = read_files(&mut MemoryFiles::default().with("a", text), "a");
+        assert_eq!(found, tree, "{text}");
+        assert_eq!(said, findings, "{text}");
+    }
+
+    #[track_caller]
+    fn check_value(text: &str, value: &str) {
+        check(&format!("k {text}\n"), &format!("k={value:?}"), &[]);
+    }
+
+    #[test]
+    fn sections_nest_and_keep_their_arguments() {
+        check("<a>\n  <b x y >\n k v\n</b> # end\n</a>", r#"<a|>{<b|x y>{k="v"}}"#, &[]);
+        check("<match oms.** docker.**>\n</match>\r\n", "<match|oms.** docker.**>{}", &[]);
+        check("", "", &[]);
+        check("\u{feff}# only a comment", "", &[]);
+    }
+
+    #[test]
+    fn a_value_ends_with_the_line_or_a_comment() {
+        check_value("a b  c", "a b  c");
+        check_value("a # b", "a");
+        check_value("a\t#b", "a");
+        check_value("a#b", "a#b");
+        check_value("a \t\r", "a");
+        check_value("", "");
+        check_value("# nothing", "");
+        check_value("/^a \\d$/", "/^a \\d$/");
+        check_value("pâte", "pâte");
+        check("k\n", r#"k="""#, &[]);
+        check("  k v", r#"k="v""#, &[]);
+    }
+
+    #[test]
+    fn quotes_keep_blanks_and_marks() {
+        check_value(r#""a # b" # c"#, "a # b");
+        check_value(r#""\"\'\\\r\n\t\f\b\0\#{x}""#, "\"'\\\r\n\t\u{c}\u{8}\0#{x}");
+        check_value(r"'a \' \\ \n #{x}'", r"a ' \ \n #{x}");
+        check_value(r#""""#, "");
+        check_value(r#""% Processor Time""#, "% Processor Time");
+    }
+
+    #[test]
+    fn json_goes_on_over_lines_without_its_comments() {
+        check_value("[1,\n  2, # two\n# all\n  \"# no ]\"]", "[1,\n  2, \n\n  \"# no ]\"]");
+        check_value(r#"{"a": [{"b": "\""}]} # end"#, r#"{"a": [{"b": "\""}]}"#);
+        check_value("{a,b}", "{a,b}");
+    }
+
+    #[test]
+    fn the_names_of_the_original_installer_are_filled_in() {
+        check_value("%CONF_DIR_WS%/omsadmin.conf", "/etc/opt/omsd/conf/omsadmin.conf");
+        check_value("\"%CERT_DIR_WS%/oms.crt\"", "/etc/opt/omsd/certs/oms.crt");
+        check_value("'%STATE_DIR_WS%/a'", "/var/opt/omsd/a");
+        check_value("%SYSLOG_PORT%", "25224");
+        check_value("%WORKSPACE_ID% %Y%m%d", "%WORKSPACE_ID% %Y%m%d");
+    }
+
+    #[test]
+    fn each_error_has_its_place_and_reading_goes_on() {
+        check(
+            "a \"x\nb \"#{1+1}\"\nc \"\\q\"\nd \"x\" y\ne 'x\nf ok\n",
+            r#"f="ok""#,
+            &[
+                "a:1:3: error: `\"` without a second one on its line",
+                "a:2:4: error: `#{...}` is a Ruby program, which is not run here: write what it stands for",
+                "a:3:4: error: expected one of \\\" \\' \\\\ \\r \\n \\t \\f \\b \\0",
+                "a:4:7: error: expected the end of the line",
+                "a:5:3: error: `'` without a second one on its line",
+            ],
+        );
+        check(
+            "<a\n<a b> c\n</a>\n<>\n< a>\n<é>\n",
+            "<a|b>{}",
+            &[
+                "a:1:1: error: expected `<name>` or `<name argument>` on one line",
+                "a:2:7: error: expected the end of the line",
+                "a:4:1: error: expected `<name>` or `<name argument>` on one line",
+                "a:5:1: error: expected `<name>` or `<name argument>` on one line",
+                "a:6:1: error: expected `<name>` or `<name argument>` on one line",
+            ],
+        );
+        check("é [1,\nb [1}\nc ok", r#"c="ok""#, &["a:2:5: error: expected `]`"]);
+        check("é [1,\nb ok", r#"b="ok""#, &["a:1:3: error: a bracket that is not closed before the end of the file"]);
+    }
+
+    #[test]
+    fn a_section_that_ends_wrongly_ends_where_it_was_meant_to() {
+        check(
+            "<a>\n<b>\n</a>\nk v",
+            r#"k="v" <a|>{<b|>{}}"#,
+            &["a:3:1: error: expected `</b>`, for the section that begins on line 2"],
+        );
+        check("<a>\nk v\n", r#"<a|>{k="v"}"#, &["a:1:1: error: `<a>` has no `</a>` in this file"]);
+        check("</a>\nk v\n", r#"k="v""#, &["a:1:1: error: `</a>` without `<a>` before it in this file"]);
+        check("<a>\n</b>\n</a>\n", "<a|>{}", &["a:2:1: error: expected `</a>`, for the section that begins on line 1"]);
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_an_error_only_outside_comments() {
+        let mut report = Report::default();
+        let mut text = Text::new(b"# gr\xfc\xdfe\nk \xfc\n", report.add_file("a"));
+        assert!(text.skip_to_content());
+        assert_eq!(text.take_while(|byte| byte != b' '), b"k");
+        text.skip_blanks();
+        assert_eq!(text.value(), Err((Place { file: 0, line: 2, column: 3 }, String::from("not UTF-8"))));
+    }
+
+    #[track_caller]
+    fn check_files(files: MemoryFiles, path: &str, tree: &str, findings: &[&str]) {
+        let (found, said) = read_files(&mut { files }, path);
+        assert_eq!(found, tree);
+        assert_eq!(said, findings);
+    }
+
+    #[test]
+    fn included_files_come_in_place_sorted_and_relative_to_the_file() {
+        let files = MemoryFiles::default()
+            .with("/c/a.conf", "x 1\n@include d/*.conf\n<s>\n@include e.conf\n</s>\nx 2\n@include /c/e.conf # end")
+            .with("/c/d/2.conf", "two 2")
+            .with("/c/d/1.conf", "one 1\n@include sub/*")
+            .with("/c/d/.0.conf", "hidden 0")
+            .with("/c/d/3.conf.bak", "backup 3")
+            .with("/c/d/sub/any", "sub 1")
+            .with("/c/e.conf", "e 1");
+        check_files(files, "/c/a.conf", r#"x="1" one="1" sub="1" two="2" x="2" e="1" <s|>{e="1"}"#, &[]);
+    }
+
+    #[test]
+    fn includes_that_lead_nowhere_say_so_unless_they_are_patterns() {
+        let files = MemoryFiles::default()
+            .with("a", "@include b\n@include c/*.conf\ninclude d\n@include http://x/y\n@include **/z");
+        let findings = [
+            "a:1:10: warning: no such file: b",
+            "a:3:1: warning: `include` is the old spelling of `@include`",
+            "a:3:9: warning: no such file: d",
+            "a:4:10: error: expected the path of a file, in which `*`, `?`, `[a-z]` and `{a,b}` may stand",
+            "a:5:10: error: `**` is not searched for: name the directories",
+        ];
+        check_files(files, "a", "", &findings);
+        check_files(MemoryFiles::default(), "a", "", &["a:1:1: error: no such file"]);
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_ends_at_the_depth_allowed() {
+        let (tree, said) = read_files(&mut MemoryFiles::default().with("a", "k v\n@include a"), "a");
+        assert_eq!(tree.matches('k').count(), CONFIG_DEPTH_MAX + 1);
+        assert_eq!(said, ["a:2:10: error: files included more than 16 deep: does one include itself?"]);
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_twice_ends_at_the_number_of_files() {
+        let (_, said) = read_files(&mut MemoryFiles::default().with("a", "@include a\n@include a"), "a");
+        assert!(said.iter().any(|text| text.ends_with("error: more than 256 files")), "{said:?}");
+    }
+
+    #[test]
+    fn bytes_and_depth_are_bounded() {
+        let long = "#".repeat(CONFIG_BYTES_MAX + 1);
+        check(&long, "", &["a:1:1: error: too long: a configuration has at most 1048576 bytes, all files together"]);
+        let half = "#".repeat(CONFIG_BYTES_MAX / 2);
+        let files = MemoryFiles::default().with("a", "@include b\n@include b").with("b", &half);
+        let said = read_files(&mut { files }, "a").1;
+        assert_eq!(said, ["a:2:10: error: b: too long: a configuration has at most 1048576 bytes, all files together"]);
+        let (_, said) = read_files(&mut MemoryFiles::default().with("a", &"<a>\n".repeat(17)), "a");
+        assert!(said.contains(&String::from("a:17:1: error: sections nested more than 16 deep")), "{said:?}");
+        check(&format!("k {}", "[".repeat(17)), "", &["a:1:19: error: brackets nested more than 16 deep"]);
+    }
 }

@@ -221,3 +221,6 @@ impl Default for Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
