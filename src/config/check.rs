@@ -6,7 +6,7 @@ use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
 use super::{Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, SyslogSource};
-use crate::limits::SOURCES_MAX;
+use crate::limits::{CONFIG_TAG_BYTES_MAX, SOURCES_MAX};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -343,7 +343,7 @@ impl<'s> Values<'_, '_, 's> {
         let fits = match row.kind {
             Kind::Word(words) => words.contains(&entry.value.as_str()),
             Kind::Path => entry.value.starts_with('/') && !entry.value.contains(char::is_control),
-            _ => !entry.value.is_empty() && !entry.value.contains(char::is_whitespace),
+            _ => (1..=CONFIG_TAG_BYTES_MAX).contains(&entry.value.len()) && !entry.value.contains(char::is_whitespace),
         };
         if !fits {
             self.refuse(entry, row);

@@ -4,8 +4,8 @@
 
 use super::literal::{size_text, time_text};
 use crate::limits::{
-    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_TIME_MS_MAX, CONFIG_TIME_MS_MIN, GATHER_MS_MAX, MESSAGE_BYTES_MAX,
-    RING_BYTES_MAX, RING_BYTES_MIN,
+    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_TAG_BYTES_MAX, CONFIG_TIME_MS_MAX, CONFIG_TIME_MS_MIN, GATHER_MS_MAX,
+    MESSAGE_BYTES_MAX, RING_BYTES_MAX, RING_BYTES_MIN,
 };
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -26,7 +26,7 @@ pub enum Home {
 /// What the value of a key is, and its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Any text.
+    /// A word of at most [`crate::limits::CONFIG_TAG_BYTES_MAX`] bytes.
     Text,
     /// One of these.
     Word(&'static [&'static str]),
@@ -344,7 +344,7 @@ impl Kind {
     /// What is expected, for an error message.
     pub fn expected(&self) -> String {
         let what = match self {
-            Kind::Text => "a word without blanks".to_string(),
+            Kind::Text => format!("a word of at most {CONFIG_TAG_BYTES_MAX} bytes without blanks"),
             Kind::Word(words) => return format!("one of {}", words.join(", ")),
             Kind::Flag => "true or false".to_string(),
             Kind::Path => "an absolute path".to_string(),
