@@ -8,12 +8,12 @@ pub mod body;
 #[cfg(feature = "std")]
 pub mod deflate;
 pub mod items;
-pub mod json;
-mod local_time;
 #[cfg(feature = "std")]
 pub mod render;
 #[cfg(feature = "std")]
 pub mod stdout;
+pub mod text;
+pub mod times;
 
 use alloc::string::String;
 

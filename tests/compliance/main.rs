@@ -8,6 +8,7 @@ use miniserde::Deserialize;
 use miniserde::json::{self, Object, Value};
 use omsd::record::Sender;
 use omsd::upload::items::{Renderer, ThisHost};
+use omsd::upload::text::Text;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -48,9 +49,9 @@ fn render(line: &[u8]) -> Object {
 }
 
 fn render_from(sender: Option<Sender>, now_us: u64, line: &[u8]) -> Object {
-    let mut item = Vec::new();
+    let mut item = Text::default();
     renderer().syslog(now_us, sender, line, &mut item);
-    json::from_str(std::str::from_utf8(&item).expect("valid UTF-8")).expect("valid JSON")
+    json::from_str(std::str::from_utf8(item.as_bytes()).expect("valid UTF-8")).expect("valid JSON")
 }
 
 /// An object's members, for comparing: those of the recorded items are all strings.
