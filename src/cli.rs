@@ -5,7 +5,7 @@ mod ring;
 use crate::agent::paths::{self, Paths};
 use crate::agent::{self, Ended, Settings, StartError, status};
 use crate::config::{self, files::HostFiles};
-use crate::sys::{process, signal};
+use crate::sys::{memory, process, signal};
 use crate::syslog::iso8601;
 use crate::upload::render;
 use alloc::string::{String, ToString};
@@ -61,6 +61,7 @@ const COMMANDS: [Command; 6] = [
 
 /// Runs the command that the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    memory::seal_relocations();
     process::restrict_file_modes();
     signal::ignore_file_and_pipe_signals();
     let arguments: Result<Vec<String>, OsString> = arguments.map(OsString::into_string).collect();
