@@ -12,6 +12,7 @@
 //! otherwise the clock says. The seed is printed at the start, and again with the point that failed. The long run is
 //! `OMSD_CRASH_POINTS=1000000 cargo test --profile crash --no-default-features --test crash`.
 
+mod damage;
 mod every_write;
 mod faults;
 mod hostile;
