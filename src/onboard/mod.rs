@@ -2,3 +2,7 @@
 
 pub mod certificate;
 pub(crate) mod der;
+mod key;
+pub mod topology;
+
+pub use key::{NoKey, SharedKey};
