@@ -5,7 +5,13 @@ pub mod arguments;
 pub mod clock;
 pub mod file;
 pub mod host;
+pub mod memory;
+pub mod pipe;
+pub mod poll;
+pub mod process;
 mod secret;
+pub mod signal;
+pub mod socket;
 
 pub use secret::{wipe, wipe_string};
 

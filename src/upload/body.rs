@@ -7,16 +7,16 @@ use super::Stream;
 use super::deflate::Compressor;
 use super::items::{Renderer, ThisHost};
 use super::render::unix_from_local;
+use super::text::Text;
 use crate::limits::{BODY_BYTES_MAX, BODY_GATHER_BYTES, BODY_WIRE_BYTES_MAX};
 use crate::sys;
-use alloc::vec::Vec;
 
 /// The body being made, and the buffers that serve one body after another.
 pub struct Body {
     renderer: Renderer,
     compressor: Option<Compressor>,
     /// What is not yet compressed; without a compressor, the whole body.
-    text: Vec<u8>,
+    text: Text,
     stream: Stream,
     records: u32,
     malformed: u32,
@@ -36,7 +36,7 @@ impl Body {
         Body {
             renderer,
             compressor: compress.then(|| Compressor::new(BODY_WIRE_BYTES_MAX)),
-            text: Vec::new(),
+            text: Text::default(),
             stream: Stream::Syslog,
             records: 0,
             malformed: 0,
@@ -47,12 +47,12 @@ impl Body {
 
     /// Starts a body, forgetting the one before.
     pub fn begin(&mut self, stream: Stream) {
-        self.text.clear();
+        self.text.truncate(0);
         if let Some(compressor) = &mut self.compressor {
             compressor.reset();
         }
         (self.records, self.malformed, self.body_bytes, self.overflowed) = (0, 0, 0, false);
-        self.text.extend_from_slice(opening(stream));
+        self.text.put_slice(opening(stream));
         self.stream = stream;
     }
 
@@ -64,7 +64,7 @@ impl Body {
         }
         let before = self.text.len();
         if self.records > 0 {
-            self.text.push(b',');
+            self.text.put(b",");
         }
         if self.renderer.item(self.stream, received_us, payload, &mut self.text) {
             self.records += 1;
@@ -80,14 +80,14 @@ impl Body {
     /// Ends the body and gives its bytes as they go on the wire. `None`: it is above [`BODY_BYTES_MAX`], or on the wire above
     /// [`BODY_WIRE_BYTES_MAX`]; fewer records have to be tried. A body of one record always fits.
     pub fn finish(&mut self) -> Option<&[u8]> {
-        self.text.extend_from_slice(b"]}");
+        self.text.put(b"]}");
         self.pass_on();
         if self.overflowed {
             return None;
         }
         match &mut self.compressor {
             Some(compressor) => compressor.finish().ok(),
-            None => Some(&self.text),
+            None => Some(self.text.as_bytes()),
         }
     }
 
@@ -112,8 +112,8 @@ impl Body {
         match &mut self.compressor {
             Some(compressor) => {
                 self.body_bytes += self.text.len() as u64;
-                wire_ok = compressor.feed(&self.text).is_ok();
-                self.text.clear();
+                wire_ok = compressor.feed(self.text.as_bytes()).is_ok();
+                self.text.truncate(0);
                 self.text.shrink_to(2 * BODY_GATHER_BYTES); // after an item far larger than the rest
             }
             None => {
@@ -141,6 +141,7 @@ mod tests {
     use crate::limits::{MESSAGE_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
     use crate::record::{Sender, encode};
     use alloc::string::String;
+    use alloc::vec::Vec;
     use alloc::{format, vec};
 
     fn body(compress: bool) -> Body {
