@@ -127,19 +127,18 @@ impl Text {
 /// `from`: words are stored whole, and what is too much will be overwritten.
 fn copy_plain(from: &[u8], to: &mut [u8]) -> (usize, bool) {
     let (words, tail) = from.as_chunks::<WORD>();
-    let mut places = to.as_chunks_mut::<WORD>().0.iter_mut();
-    let mut copied = 0;
-    for word in words.iter().copied().chain((!tail.is_empty()).then(|| padded(tail))) {
-        if let Some(place) = places.next() {
-            *place = word;
+    for (index, (word, place)) in words.iter().zip(to.as_chunks_mut().0).enumerate() {
+        *place = *word;
+        if let Some(at) = first_special(*word) {
+            return (index * WORD + at, true);
         }
-        let special = special_bytes(u64::from_le_bytes(word));
-        if special != 0 {
-            return (copied + special.trailing_zeros() as usize / 8, true);
-        }
-        copied += WORD;
     }
-    (from.len(), false)
+    let word = padded(tail);
+    let before_tail = from.len() - tail.len();
+    if let Some(place) = to[before_tail..].first_chunk_mut() {
+        *place = word;
+    }
+    first_special(word).map_or((from.len(), false), |at| (before_tail + at, true))
 }
 
 /// Fewer than eight bytes, with spaces behind them.
@@ -148,15 +147,18 @@ fn padded(tail: &[u8]) -> [u8; WORD] {
     tail.iter().rev().fold(spaces, |word, &byte| word << 8 | u64::from(byte)).to_le_bytes()
 }
 
-/// The high bit of each of eight bytes that cannot stand as it is: only printable ASCII (and DEL) but `"` and `\` can. Bits above the lowest one set may be wrong (a borrow runs
-/// upwards from a special byte), the lowest never is.
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
+/// Where among eight bytes the first stands that cannot stay as it is: only printable ASCII (and DEL) but `"` and `\` can.
+///
+/// Each test sets the high bit of the bytes it is about. Above the first of them a borrow may set more, never below.
+fn first_special(word: [u8; WORD]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; WORD]);
     const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(word);
     let control = word.wrapping_sub(ONES * 0x20);
     let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
     let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-    (control | quote | backslash | word) & HIGH
+    let special = (control | quote | backslash | word) & HIGH;
+    (special != 0).then(|| special.trailing_zeros() as usize / 8)
 }
 
 #[cfg(test)]
