@@ -4,6 +4,8 @@
 //! without DNS. Every line renders the same, save those in `differences.jsonl`, which says what is expected of them instead
 //! and which test here is about it. `DIFFERENCES.md` says why.
 
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests run where std is")]
+
 use miniserde::Deserialize;
 use miniserde::json::{self, Object, Value};
 use omsd::record::Sender;
@@ -58,11 +60,14 @@ fn render_from(sender: Option<Sender>, now_us: u64, line: &[u8]) -> Object {
 
 /// An object's members, for comparing: those of the recorded items are all strings.
 fn members(object: &Object) -> BTreeMap<&str, &str> {
-    let text = |value| match value {
-        &Value::String(ref text) => text.as_str(),
-        _ => panic!("not a string in an item"),
-    };
     object.iter().map(|(key, value)| (key.as_str(), text(value))).collect()
+}
+
+fn text(value: &Value) -> &str {
+    match value {
+        Value::String(text) => text,
+        _ => panic!("not a string in an item"),
+    }
 }
 
 #[track_caller]

@@ -1,0 +1,70 @@
+//! What every scenario stands on: a root directory with an identity, the stand-in service, our binary, the real programs that send to it.
+//!
+//! `OMSD_BIN` names the binary under test (default: the one cargo built), `OMSD_SYSLOG_NG` syslog-ng's.
+//! Nothing sleeps for a fixed time: every wait ends with what it waits for, or fails at its deadline and shows all there is to know.
+
+mod messages;
+mod omsd;
+mod peers;
+mod site;
+
+pub use messages::Numbered;
+pub use omsd::{Omsd, Output, command, run};
+pub use peers::{Rsyslog, SyslogNg, logger};
+pub use site::{Site, Source, mode, temp_dir};
+
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a scenario gives up: far more than it ever needs.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The binary under test.
+pub fn omsd_bin() -> PathBuf {
+    std::env::var_os("OMSD_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_omsd")), PathBuf::from)
+}
+
+/// Looks every few milliseconds until `condition` holds; fails with `what` at the deadline.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port on the loopback address that nobody uses, for UDP and TCP.
+pub fn free_port() -> u16 {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free TCP port");
+        let port = tcp.local_addr().expect("it has an address").port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free for both UDP and TCP");
+}
+
+/// Whether somebody listens on this TCP port.
+pub fn tcp_listens(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    sockets(&["tcp", "tcp6"]).any(|(local, state)| local == port && state == LISTEN)
+}
+
+/// Whether somebody has bound this UDP port.
+pub fn udp_bound(port: u16) -> bool {
+    sockets(&["udp", "udp6"]).any(|(local, _)| local == port)
+}
+
+/// Local port and state of every socket in these tables. Source: proc_pid_net(5).
+fn sockets(tables: &'static [&'static str]) -> impl Iterator<Item = (u16, String)> {
+    let text = |table: &&str| std::fs::read_to_string(format!("/proc/self/net/{table}")).unwrap_or_default();
+    let lines = |text: String| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    tables.iter().map(text).flat_map(lines).filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let local = words.next()?.rsplit_once(':')?.1.to_owned();
+        Some((u16::from_str_radix(&local, 16).ok()?, words.nth(1)?.to_owned()))
+    })
+}

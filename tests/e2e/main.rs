@@ -1,0 +1,32 @@
+//! End to end: the real programs, the binary under test, and a service that checks what Azure checks. One scenario a file; its first comment tells it.
+//!
+//! Needs rsyslogd (package rsyslog), syslog-ng (package syslog-ng-core, or `OMSD_SYSLOG_NG` naming the program), logger (bsdutils) and strace.
+//! `OMSD_BIN` names the binary under test.
+#![expect(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test has std; the lint is for the library's core"
+)]
+
+mod harness;
+
+mod configuration_errors_are_named;
+mod demo_prints_records;
+mod endpoint_answers_503_then_recovers;
+mod endpoint_goes_away_and_returns;
+mod flood_on_one_source_starves_none;
+mod hostile_bytes_give_valid_bodies;
+mod logger_sends;
+mod no_thread_is_ever_started;
+mod onboard_hides_the_key;
+mod onboard_refused_leaves_all_as_it_was;
+mod onboard_writes_the_identity;
+mod render_prints_the_item;
+mod restart_after_kill_9_loses_nothing;
+mod rsyslog_forwards;
+mod sighup_reloads_or_says_why;
+mod sigterm_stops_within_two_seconds;
+mod sigusr1_flushes_at_once;
+mod status_tells_what_happened;
+mod syslog_ng_forwards;
+mod wrong_ca_is_refused_and_data_kept;
