@@ -1,9 +1,276 @@
 //! argv to a command: options, usage text, exit codes.
 
+mod ring;
+
+use crate::agent::paths::{self, Paths};
+use crate::agent::{self, Ended, Settings, StartError, status};
+use crate::config::{self, files::HostFiles};
+use crate::sys::{process, signal};
+use crate::syslog::iso8601;
+use crate::upload::render;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use getopts::{Matches, Options};
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::{eprintln, println};
+
+/// How a command ends. Source: sysexits(3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Ok = 0,
+    /// Unknown option or combination.
+    Usage = 64,
+    /// The service said no for good.
+    Refused = 69,
+    /// A file, directory or socket cannot be made.
+    CannotCreate = 73,
+    /// The disk failed, or the ring is damaged beyond repair.
+    StateIo = 74,
+    /// Network, another instance: later.
+    TryAgain = 75,
+    /// Ids, modes, a denial.
+    Permission = 77,
+    /// The configuration has errors, or this build may not run here.
+    Configuration = 78,
+}
+
+/// A command: its name, what it is for, what it does.
+struct Command {
+    name: &'static str,
+    purpose: &'static str,
+    run: fn(&[String]) -> Exit,
+}
+
+const COMMANDS: [Command; 6] = [
+    Command { name: "run", purpose: "collect and upload, in the foreground", run },
+    Command { name: "check", purpose: "read the configuration and say what is wrong with it", run: check },
+    Command { name: "status", purpose: "what the running agent does, and what was lost and why", run: show_status },
+    Command {
+        name: "render",
+        purpose: "raw syslog lines on standard input to the items that would be uploaded",
+        run: render_lines,
+    },
+    Command { name: "ring", purpose: "list, dump or verify a ring file", run: ring::command },
+    Command { name: "version", purpose: "version, target and TLS provider", run: version },
+];
 
 /// Runs the command that the arguments (without the program's name) ask for.
-pub fn main(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(64)
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    process::restrict_file_modes();
+    signal::ignore_file_and_pipe_signals();
+    let arguments: Result<Vec<String>, OsString> = arguments.map(OsString::into_string).collect();
+    let exit = match arguments {
+        Ok(arguments) => dispatch(&arguments),
+        Err(argument) => usage_error(&alloc::format!("{} is not valid UTF-8", argument.display())),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch(arguments: &[String]) -> Exit {
+    let Some((name, rest)) = arguments.split_first() else {
+        eprint_usage();
+        return Exit::Usage;
+    };
+    match name.as_str() {
+        "-h" | "--help" | "help" => {
+            say(&usage());
+            Exit::Ok
+        }
+        "-V" | "--version" => version(&[]),
+        name => match COMMANDS.iter().find(|command| command.name == name) {
+            Some(command) => (command.run)(rest),
+            None => usage_error(&alloc::format!("there is no command {name}")),
+        },
+    }
+}
+
+fn usage() -> String {
+    let mut text = String::from("Usage: omsd COMMAND [options]\n\nCommands:\n");
+    for command in &COMMANDS {
+        text.push_str(&alloc::format!("    {:8}  {}\n", command.name, command.purpose));
+    }
+    text.push_str("\nEach command has -h. To see it work: omsd run --demo\n");
+    text
+}
+
+fn eprint_usage() {
+    let _ = io::stderr().write_all(usage().as_bytes());
+}
+
+/// Writes to standard output; a reader that has gone is no error of ours.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn usage_error(text: &str) -> Exit {
+    eprintln!("omsd: {text}; see omsd -h");
+    Exit::Usage
+}
+
+/// Options that every command has.
+fn options() -> Options {
+    let mut options = Options::new();
+    options.optflag("h", "help", "show this");
+    options
+}
+
+fn root_option(options: &mut Options) {
+    options.optopt("", "root", "put this directory in front of every path", "DIR");
+}
+
+fn root_of(matches: &Matches) -> PathBuf {
+    PathBuf::from(matches.opt_str("root").unwrap_or_else(|| "/".to_string()))
+}
+
+/// Parses options. `Err` is how the command ends: help was shown, or the usage was wrong.
+fn parse(options: &Options, brief: &str, arguments: &[String]) -> Result<Matches, Exit> {
+    let matches = options.parse(arguments).map_err(|fail| {
+        eprintln!("omsd: {fail}");
+        eprintln!("{}", options.short_usage(brief));
+        Exit::Usage
+    })?;
+    if matches.opt_present("help") {
+        say(&options.usage(&alloc::format!("Usage: {brief}")));
+        return Err(Exit::Ok);
+    }
+    Ok(matches)
+}
+
+fn no_free(matches: &Matches) -> Result<(), Exit> {
+    matches.free.first().map_or(Ok(()), |extra| Err(usage_error(&alloc::format!("{extra} is not expected here"))))
+}
+
+/// Makes the `?` of a command's steps its exit code.
+fn ended(steps: impl FnOnce() -> Result<Exit, Exit>) -> Exit {
+    steps().unwrap_or_else(|exit| exit)
+}
+
+fn run(arguments: &[String]) -> Exit {
+    let mut options = options();
+    root_option(&mut options);
+    options.optopt("c", "config", "configuration to use in place of ROOT/etc/opt/omsd/omsd.conf", "FILE");
+    options.optflag("", "demo", "no configuration, no privilege: print what arrives as request bodies");
+    options.optflag("v", "verbose", "log each upload");
+    ended(|| {
+        let matches = parse(&options, "omsd run [options]", arguments)?;
+        no_free(&matches)?;
+        let settings = Settings {
+            root: root_of(&matches),
+            config: matches.opt_str("config").map(PathBuf::from),
+            demo: matches.opt_present("demo"),
+            verbose: matches.opt_present("verbose"),
+        };
+        if settings.demo && settings.config.is_some() {
+            return Err(usage_error("--demo takes no --config"));
+        }
+        Ok(match agent::start(settings) {
+            Ok(Ended::Stopped) => Exit::Ok,
+            Ok(Ended::NotSynced) => Exit::StateIo,
+            Err(error) => {
+                eprintln!("omsd: {error}");
+                exit_of(&error)
+            }
+        })
+    })
+}
+
+fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Configuration | StartError::Fips(_) => Exit::Configuration,
+        StartError::Create(_, cause) if cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
+        StartError::Source(error) if error.cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
+        StartError::Create(..) | StartError::Source(_) => Exit::CannotCreate,
+        StartError::Ring(..) => Exit::StateIo,
+        StartError::Locked(_) | StartError::Signals(_) => Exit::TryAgain,
+    }
+}
+
+fn check(arguments: &[String]) -> Exit {
+    let mut options = options();
+    root_option(&mut options);
+    options.optopt("c", "config", "configuration to check in place of ROOT/etc/opt/omsd/omsd.conf", "FILE");
+    ended(|| {
+        let matches = parse(&options, "omsd check [options]", arguments)?;
+        no_free(&matches)?;
+        let root = root_of(&matches);
+        let installed = Paths::below(&root).place(paths::CONFIG);
+        let path = matches.opt_str("config").map_or(installed, PathBuf::from);
+        let (diagnostics, exit) = match config::parse(&mut HostFiles::new(&root), &path.to_string_lossy()) {
+            Ok((_, warnings)) => (warnings, Exit::Ok),
+            Err(errors) => (errors, Exit::Configuration),
+        };
+        diagnostics.iter().for_each(|diagnostic| say(&alloc::format!("{diagnostic}\n")));
+        let verdict = if exit == Exit::Ok { "can be used" } else { "cannot be used" };
+        say(&alloc::format!("{} {verdict}\n", path.display()));
+        Ok(exit)
+    })
+}
+
+fn show_status(arguments: &[String]) -> Exit {
+    let mut options = options();
+    root_option(&mut options);
+    options.optflag("", "json", "the status file as it is");
+    ended(|| {
+        let matches = parse(&options, "omsd status [options]", arguments)?;
+        no_free(&matches)?;
+        let paths = Paths::below(&root_of(&matches));
+        let (text, status) = status::read(&paths).map_err(|error| {
+            let path = paths.status();
+            eprintln!("omsd: {}: {error}; an agent writes it when it starts", path.display());
+            if error.kind() == io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::TryAgain }
+        })?;
+        if matches.opt_present("json") {
+            println!("{text}")
+        } else {
+            say(&status.describe())
+        }
+        Ok(if status.is_alive() { Exit::Ok } else { Exit::TryAgain })
+    })
+}
+
+fn render_lines(arguments: &[String]) -> Exit {
+    let mut options = options();
+    options.optopt("", "as", "the destination's form: oms", "FORM");
+    options.optopt("", "now", "take lines as received then (RFC 3339), not now", "TIME");
+    ended(|| {
+        let matches = parse(&options, "omsd render [options] < lines", arguments)?;
+        no_free(&matches)?;
+        if matches.opt_str("as").is_some_and(|form| form != "oms") {
+            return Err(usage_error("--as takes: oms"));
+        }
+        let now_us = match matches.opt_str("now") {
+            None => None,
+            Some(text) => {
+                let time = iso8601::unix_us(&text).and_then(|us| u64::try_from(us).ok());
+                Some(time.ok_or_else(|| usage_error("--now takes a time such as 2026-11-22T07:00:00Z"))?)
+            }
+        };
+        match render::render(io::stdin().lock(), io::stdout().lock(), now_us) {
+            Ok(()) => Ok(Exit::Ok),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+            Err(error) => {
+                eprintln!("omsd: {error}");
+                Ok(Exit::StateIo)
+            }
+        }
+    })
+}
+
+fn version(arguments: &[String]) -> Exit {
+    ended(|| {
+        let matches = parse(&options(), "omsd version", arguments)?;
+        no_free(&matches)?;
+        say(&alloc::format!(
+            "omsd {} ({}-{})\nTLS: ring, approved algorithms only; not a FIPS validated module\n",
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::ARCH,
+            if cfg!(target_env = "musl") { "linux-musl" } else { "linux" },
+        ));
+        Ok(Exit::Ok)
+    })
 }

@@ -27,6 +27,8 @@ pub const RING_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 pub const APPEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Space freed at once when the ring is full, so that the cursor slot is not written per message.
 pub const RECLAIM_BYTES: u64 = 64 * 1024;
+/// Bytes of the ring file read at once; the memory is held only while reading.
+pub const READ_WINDOW_BYTES: usize = FRAME_BYTES_MAX.next_multiple_of(4096);
 
 /// Raw frames in one request: default of `buffer_chunk_limit`, and its bounds.
 pub const CHUNK_BYTES_DEFAULT: usize = 1024 * 1024;
@@ -36,6 +38,13 @@ pub const CHUNK_BYTES_MIN: usize = 128 * 1024;
 pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Records in one request while less than half of the ring waits: bounds the duplicates of a lost answer.
 pub const CHUNK_RECORDS_LIGHT_MAX: u32 = 1000;
+
+/// Largest request body before compression, in bytes: what the service documents as its bound for one post.
+pub const BODY_BYTES_MAX: u64 = 30_000_000;
+/// Largest request body on the wire, which the child holds in memory.
+pub const BODY_WIRE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Text of items gathered before it is compressed.
+pub const BODY_GATHER_BYTES: usize = 32 * 1024;
 
 /// Listening sources in one configuration.
 pub const SOURCES_MAX: usize = 16;
@@ -56,6 +65,8 @@ pub const UDP_RECEIVE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 
 /// Default of `flush_interval`.
 pub const FLUSH_MS_DEFAULT: u64 = 20_000;
+/// `flush_interval` of `run --demo`: a person waits.
+pub const FLUSH_MS_DEMO: u64 = 500;
 /// Default of `sync_interval`: what a power cut may cost at most.
 pub const SYNC_MS_DEFAULT: u64 = 1_000;
 /// First wait after a failed upload (`retry_wait`).
@@ -72,6 +83,18 @@ pub const ANSWER_MS_MAX: u64 = 60_000;
 pub const STOP_MS_MAX: u64 = 2_000;
 /// The status file is written at least this often.
 pub const STATUS_MS: u64 = 30_000;
+/// Time to wait for the whole body of an answer once its headers are here.
+pub const ANSWER_BODY_MS_MAX: u64 = 10_000;
+/// Time for one request, from its first byte to the end of its answer: the child must live to report it.
+pub const REQUEST_MS_MAX: u64 = 110_000;
+/// Bytes of an answer in front of its body; a proxy's answer to CONNECT as well.
+pub const ANSWER_HEADER_BYTES_MAX: usize = 8 * 1024 - 1;
+/// Buffer of the HTTP library in each direction: holds the largest header.
+pub const HTTP_BUFFER_BYTES: usize = 8 * 1024;
+/// Bytes of one file of trusted certificates; the largest system bundles have a quarter of it.
+pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of each small file that the agent is known by: certificate, key, `omsadmin.conf`, `proxy.conf`.
+pub const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of an error answer's body that are looked at.
 pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reason that travel from the child to the parent and into the log.
@@ -79,13 +102,31 @@ pub const REASON_BYTES_MAX: usize = 256;
 
 /// Bytes of one configuration file, and of all together.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
-/// Files that one configuration may include, and how deep.
+/// Files that one configuration may consist of.
 pub const CONFIG_FILES_MAX: usize = 256;
-/// Depth of `@include` and of nested sections.
+/// Depth of `@include`, of nested sections, and of brackets in a value or a pattern.
 pub const CONFIG_DEPTH_MAX: usize = 16;
+/// Names looked at in one directory that an `@include` searches.
+pub const CONFIG_NAMES_MAX: usize = 4096;
+/// Bytes of the argument of a section or an `@include`: bounds the time of matching.
+pub const CONFIG_PATTERN_BYTES_MAX: usize = 1024;
+/// Bytes of the tag of a source: bounds it likewise.
+pub const CONFIG_TAG_BYTES_MAX: usize = 128;
+/// Findings about one configuration that are kept; the rest is only counted.
+pub const CONFIG_DIAGNOSTICS_MAX: usize = 250;
+/// Longest time that a configuration may set for anything.
+pub const CONFIG_TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Shortest `flush_interval`, `retry_wait` and `max_retry_wait`.
+pub const CONFIG_TIME_MS_MIN: u64 = 100;
 
 const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any chunk
 const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
+const _: () = assert!(6 * PAYLOAD_BYTES_MAX + 4096 <= BODY_WIRE_BYTES_MAX); // one record, all of it escaped, fits any body
+const _: () = assert!(BODY_WIRE_BYTES_MAX as u64 <= BODY_BYTES_MAX);
 const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
+const _: () = assert!(RETRY_MS_MAX <= CONFIG_TIME_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(CONNECT_MS_MAX + ANSWER_MS_MAX + ANSWER_BODY_MS_MAX < REQUEST_MS_MAX);
+const _: () = assert!(ANSWER_HEADER_BYTES_MAX < HTTP_BUFFER_BYTES); // a full buffer is an error, not a stall

@@ -1,1 +1,319 @@
-//! The loop.
+//! The loop: what can happen, one sleep, bounded work. It alone joins intake, ring and upload.
+
+mod deadline;
+mod heartbeat;
+mod inflow;
+pub mod log;
+pub mod paths;
+mod start;
+pub mod status;
+mod uploader;
+
+pub use start::{Settings, StartError, start};
+
+use crate::config::{Config, Destination, LogLevel};
+use crate::intake::{Sources, Wanted};
+use crate::limits::{STATUS_MS, STOP_MS_MAX};
+use crate::ring::disk::DiskRing;
+use crate::sys::clock;
+use crate::sys::poll::{PollFd, READABLE, poll};
+use crate::sys::signal::Signals;
+use crate::upload::body::Body;
+use crate::upload::oms::Oms;
+use crate::upload::stdout::Stdout;
+use crate::upload::{self, Stream};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use heartbeat::Beat;
+use inflow::Inflow;
+use log::Log;
+use paths::Paths;
+use uploader::Uploader;
+
+/// A loop without traffic gives the memory that a burst filled back after this long.
+const QUIET_MS: u64 = 2_000;
+/// A disk that failed is tried again after this long.
+const DISK_RETRY_MS: u64 = 1_000;
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By SIGTERM or SIGINT, with everything synced.
+    Stopped,
+    /// By a signal, but the disk did not take the last frames.
+    NotSynced,
+}
+
+/// The running agent.
+pub struct Agent {
+    settings: Settings,
+    paths: Paths,
+    config: Config,
+    ring: DiskRing,
+    sources: Sources,
+    uploader: Uploader,
+    beat: Beat,
+    /// `None` in a demo, which leaves nothing behind.
+    status: Option<status::Writer>,
+    log: Log,
+    timers: Timers,
+}
+
+/// Moments of the loop's clock.
+#[derive(Debug)]
+struct Timers {
+    /// Gathered sources are left alone until then.
+    gather_until_ms: u64,
+    /// When gathered sources were last read.
+    read_ms: u64,
+    /// A source may have more: do not sleep.
+    more: bool,
+    /// The oldest unsynced frame must be synced then.
+    sync_at_ms: Option<u64>,
+    /// If nothing arrives until then, memory is given back.
+    quiet_at_ms: Option<u64>,
+    status_at_ms: u64,
+}
+
+impl Agent {
+    /// Runs until a signal says stop.
+    pub fn run(mut self, mut signals: Signals) -> Ended {
+        let mut set: Vec<PollFd> = Vec::new();
+        let mut now_ms = clock::monotonic_ms();
+        loop {
+            let wanted = self.wanted(now_ms);
+            set.clear();
+            set.push(PollFd { fd: signals.descriptor(), events: READABLE, revents: 0 });
+            self.uploader.poll_set(&mut set);
+            let first_source = set.len();
+            self.sources.poll_set(wanted, now_ms, &mut set);
+
+            let sleep_ms = self.sleep_ms(wanted, now_ms);
+            if let Err(error) = poll(&mut set, sleep_ms) {
+                self.log.limited(now_ms, LogLevel::Error, "poll", format_args!("poll: {error}"));
+            }
+            now_ms = clock::monotonic_ms();
+
+            let arrived = signals.take();
+            if arrived.stop {
+                return self.stop(now_ms);
+            }
+            if arrived.reload {
+                self.reload(now_ms);
+            }
+            if arrived.flush {
+                self.uploader.flush(&self.ring);
+            }
+            self.take_in(&set[first_source..], now_ms);
+            self.beat(now_ms);
+            self.keep(now_ms);
+            self.upload(&set[1..first_source], now_ms);
+            self.rest(now_ms);
+        }
+    }
+
+    /// Which sources may be read now.
+    fn wanted(&mut self, now_ms: u64) -> Wanted {
+        let gathered = now_ms >= self.timers.gather_until_ms;
+        let inflow = self.inflow(now_ms);
+        Wanted { gathered, streams: inflow.room_for_streams(), datagrams: inflow.room_for_datagrams() }
+    }
+
+    fn inflow(&mut self, now_ms: u64) -> Inflow<'_> {
+        let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
+        Inflow::new(&mut self.ring, self.config.buffer.full_action, without_progress_ms)
+    }
+
+    fn sleep_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {
+        let timers = &self.timers;
+        let at_once = timers.more || (wanted.streams && self.sources.hold_messages_back());
+        let moments = [
+            at_once.then_some(now_ms),
+            (!wanted.gathered).then_some(timers.gather_until_ms),
+            timers.sync_at_ms,
+            timers.quiet_at_ms,
+            Some(timers.status_at_ms),
+            self.uploader.deadline_ms(&self.ring),
+            self.beat.deadline_ms(),
+            self.sources.deadline_ms(now_ms),
+        ];
+        deadline::sleep_ms(now_ms, moments)
+    }
+
+    /// Reads the sources that are ready, and decides how long they may be left alone now.
+    fn take_in(&mut self, set: &[PollFd], now_ms: u64) {
+        let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
+        let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, without_progress_ms);
+        self.sources.expire(now_ms, &mut inflow);
+        let turn = self.sources.turn(set, now_ms, &mut inflow);
+        if let Some(fault) = inflow.fault() {
+            self.log.limited(
+                now_ms,
+                LogLevel::Error,
+                "disk",
+                format_args!("records are lost, the ring takes none: {fault}"),
+            );
+        }
+        self.timers.more = turn.more;
+        if turn.bytes == 0 {
+            return;
+        }
+        self.timers.quiet_at_ms = Some(now_ms + QUIET_MS);
+        if !turn.more {
+            let elapsed_ms = now_ms.saturating_sub(self.timers.read_ms);
+            self.timers.gather_until_ms = now_ms + deadline::gather_ms(turn.gather_ms, elapsed_ms, turn.bytes);
+        }
+        self.timers.read_ms = now_ms;
+    }
+
+    fn beat(&mut self, now_ms: u64) {
+        if let Some(item) = self.beat.take(now_ms) {
+            self.inflow(now_ms).append(Stream::Heartbeat, &item);
+        }
+    }
+
+    /// Writes what was appended, and syncs when it is time.
+    fn keep(&mut self, now_ms: u64) {
+        let committed = self.ring.commit();
+        let sync_at_ms = *match committed {
+            Ok(()) if !self.ring.is_dirty() => {
+                self.timers.sync_at_ms = None;
+                return;
+            }
+            Ok(()) => self.timers.sync_at_ms.get_or_insert(now_ms + self.config.buffer.sync_ms),
+            Err(_) => self.timers.sync_at_ms.get_or_insert(now_ms + DISK_RETRY_MS),
+        };
+        let synced = if now_ms >= sync_at_ms { Some(self.ring.sync()) } else { None };
+        match (committed, synced) {
+            (Err(fault), _) | (_, Some(Err(fault))) => {
+                self.timers.sync_at_ms = Some(now_ms + DISK_RETRY_MS);
+                let text = format_args!(
+                    "the ring file cannot be written: {fault}; records wait in memory as long as they fit"
+                );
+                self.log.limited(now_ms, LogLevel::Error, "disk", text);
+            }
+            (Ok(()), Some(Ok(()))) => {
+                self.timers.sync_at_ms = None;
+                self.log.over("disk");
+            }
+            (Ok(()), None) => {}
+        }
+    }
+
+    fn upload(&mut self, set: &[PollFd], now_ms: u64) {
+        let (destination, paths) = (&self.config.destination, &self.paths);
+        let answered =
+            self.uploader.turn(&mut self.ring, set, now_ms, &mut self.log, || make_destination(destination, paths));
+        if answered && let Some(status) = &self.status {
+            self.timers.status_at_ms = self.timers.status_at_ms.min(status.not_before_ms().max(now_ms));
+        }
+    }
+
+    /// What is done when there is nothing else: the status file, memory given back.
+    fn rest(&mut self, now_ms: u64) {
+        if now_ms >= self.timers.status_at_ms {
+            self.write_status("running", now_ms);
+        }
+        if self.timers.quiet_at_ms.is_some_and(|moment| now_ms >= moment) {
+            self.timers.quiet_at_ms = None;
+            self.sources.give_back();
+            self.ring.release_memory();
+        }
+    }
+
+    fn write_status(&mut self, state: &str, now_ms: u64) {
+        self.timers.status_at_ms = now_ms + STATUS_MS;
+        let intake = status::Intake { connections: self.sources.connections(), turned_away: self.sources.turned_away };
+        let Some(status) = &mut self.status else { return };
+        if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, intake) {
+            let text = format_args!("the status file cannot be written: {error}");
+            self.log.limited(now_ms, LogLevel::Warn, "status", text);
+        }
+    }
+
+    /// Takes the sources and the upload side of a changed configuration; the ring stays as it is until a restart.
+    fn reload(&mut self, now_ms: u64) {
+        let Some(config) = start::load(&self.settings, &self.paths, &self.log) else {
+            self.log
+                .line(LogLevel::Error, format_args!("the configuration was not reloaded: the old one stays in force"));
+            return;
+        };
+        if config.buffer.ring_path != self.config.buffer.ring_path
+            || config.buffer.ring_bytes != self.config.buffer.ring_bytes
+        {
+            let text = format_args!("buffer_path and buffer_size take effect only when the agent is restarted");
+            self.log.line(LogLevel::Warn, text);
+        }
+        if config.sources != self.config.sources && !self.reopen(&config, now_ms) {
+            return;
+        }
+        self.log.set_level(self.settings.log_level(&config));
+        self.uploader.configure(&config.buffer);
+        self.beat = Beat::new(config.heartbeat_ms, now_ms, &self.paths);
+        self.config = config;
+        self.log.line(LogLevel::Info, format_args!("configuration reloaded"));
+    }
+
+    /// Closes the sources and opens the new ones; the old ones again if that fails.
+    fn reopen(&mut self, config: &Config, now_ms: u64) -> bool {
+        let old = core::mem::replace(&mut self.sources, Sources::none());
+        old.close(&mut self.inflow(now_ms));
+        match start::open_sources(config, &self.paths) {
+            Ok(sources) => {
+                self.sources = sources;
+                true
+            }
+            Err(error) => {
+                self.log.line(LogLevel::Error, format_args!("{error}; the old configuration stays in force"));
+                match start::open_sources(&self.config, &self.paths) {
+                    Ok(sources) => self.sources = sources,
+                    Err(error) => {
+                        self.log.line(LogLevel::Error, format_args!("{error}; send SIGHUP when it is mended"))
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    /// Takes what is half here, gives a chunk on its way a moment to be answered, syncs, and says so.
+    fn stop(mut self, now_ms: u64) -> Ended {
+        let sources = core::mem::replace(&mut self.sources, Sources::none());
+        sources.close(&mut self.inflow(now_ms));
+        let committed = self.ring.commit();
+        self.await_answer(now_ms + STOP_MS_MAX / 2);
+        self.uploader.stop(&mut self.ring);
+        let synced = committed.and_then(|()| self.ring.sync());
+        self.write_status("stopped", now_ms);
+        match synced {
+            Ok(()) => {
+                self.log.line(LogLevel::Info, format_args!("stopped"));
+                Ended::Stopped
+            }
+            Err(fault) => {
+                self.log.line(LogLevel::Error, format_args!("stopped, but the ring file could not be synced: {fault}"));
+                Ended::NotSynced
+            }
+        }
+    }
+
+    fn await_answer(&mut self, until_ms: u64) {
+        let mut set: Vec<PollFd> = Vec::new();
+        let mut now_ms = clock::monotonic_ms();
+        while self.uploader.is_busy() && now_ms < until_ms {
+            set.clear();
+            self.uploader.poll_set(&mut set);
+            let _ = poll(&mut set, Some(until_ms - now_ms));
+            now_ms = clock::monotonic_ms();
+            self.uploader.finish(&mut self.ring, &set, now_ms, &mut self.log);
+        }
+    }
+}
+
+/// What the upload child talks to. Only called in the child.
+fn make_destination(destination: &Destination, paths: &Paths) -> Box<dyn upload::Destination> {
+    match destination {
+        Destination::Stdout => Box::new(Stdout::new(std::io::stdout(), Body::new(false))),
+        Destination::Oms(files) => Box::new(Oms::new(paths.root(), files)),
+    }
+}

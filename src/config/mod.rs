@@ -1,15 +1,58 @@
 //! What the administrator wants, checked: text goes in, a [`Config`] or a list of [`Diagnostic`]s comes out.
+//!
+//! [`grammar`] makes sections and entries of the text, with their places; [`table`] has every key once; `check` reads the
+//! entries by the table and finds out which `<match>` takes which source. None of these opens a file: text comes through
+//! [`grammar::Files`], which [`files`] implements for a host.
 
-use alloc::string::String;
+mod check;
+mod diagnostic;
+#[cfg(feature = "std")]
+pub mod files;
+pub mod grammar;
+mod literal;
+mod pattern;
+pub mod table;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use grammar::Files;
+
+use crate::limits::{
+    CHUNK_BYTES_DEFAULT, FLUSH_MS_DEFAULT, GATHER_MS_DEFAULT, MESSAGE_BYTES_MAX, RETRY_MS_FIRST, RETRY_MS_MAX,
+    RING_BYTES_DEFAULT, SYNC_MS_DEFAULT,
+};
+use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
+use diagnostic::Report;
+
+/// Reads and checks a configuration: `path` and all that it includes. With the configuration come warnings; without it,
+/// errors, all of them, and the warnings too. Both in the order of the files' lines.
+pub fn parse(files: &mut dyn Files, path: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut report = Report::default();
+    let root = grammar::read(files, path, &mut report);
+    let config = check::config(&root, &mut report);
+    let failed = report.failed();
+    let diagnostics = report.into_diagnostics();
+    match config {
+        Some(config) if !failed => Ok((config, diagnostics)),
+        _ => Err(diagnostics),
+    }
+}
+
+/// What is done without a configuration file: syslog on UDP 127.0.0.1:25224, a heartbeat every 60 s, all sent by `out_oms`
+/// with the default paths if an identity exists, and printed by `out_stdout` otherwise.
+pub fn embedded_default(identity_exists: bool) -> Config {
+    let destination = if identity_exists { Destination::Oms(OmsFiles::default()) } else { Destination::Stdout };
+    Config { destination, ..Config::default() }
+}
 
 /// A configuration that passed every check. Times are in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where syslog is received; at most [`crate::limits::SOURCES_MAX`].
     pub sources: Vec<SyslogSource>,
-    /// Seconds between heartbeat records in milliseconds; `None`: no heartbeat source.
+    /// Time between heartbeat records; `None`: no heartbeat source.
     pub heartbeat_ms: Option<u64>,
     /// Where records go.
     pub destination: Destination,
@@ -125,3 +168,59 @@ pub enum LogLevel {
     /// And each turn.
     Trace,
 }
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            sources: vec![SyslogSource::default()],
+            heartbeat_ms: Some(60_000),
+            destination: Destination::Stdout,
+            buffer: Buffer::default(),
+            allow_non_fips: false,
+            log_level: LogLevel::Info,
+        }
+    }
+}
+
+impl Default for SyslogSource {
+    fn default() -> Self {
+        SyslogSource {
+            listen: Listen::Udp(Ipv4Addr::LOCALHOST.into(), 25224),
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            gather_ms: GATHER_MS_DEFAULT,
+            line: 0,
+        }
+    }
+}
+
+impl Default for OmsFiles {
+    fn default() -> Self {
+        OmsFiles {
+            omsadmin_conf: "/etc/opt/omsd/conf/omsadmin.conf".to_string(),
+            certificate: "/etc/opt/omsd/certs/oms.crt".to_string(),
+            key: "/etc/opt/omsd/certs/oms.key".to_string(),
+            proxy_conf: "/etc/opt/omsd/proxy.conf".to_string(),
+            ca_file: String::new(),
+            compress: true,
+        }
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer {
+            ring_path: "/var/opt/omsd/ring".to_string(),
+            ring_bytes: RING_BYTES_DEFAULT,
+            chunk_bytes: CHUNK_BYTES_DEFAULT,
+            full_action: FullAction::HoldStreams,
+            flush_ms: FLUSH_MS_DEFAULT,
+            sync_ms: SYNC_MS_DEFAULT,
+            retry_limit: None,
+            retry_wait_ms: RETRY_MS_FIRST,
+            retry_wait_max_ms: RETRY_MS_MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

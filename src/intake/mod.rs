@@ -1,1 +1,40 @@
-//! Where syslog bytes arrive.
+//! Where syslog bytes arrive: datagram sockets and stream connections, on the loop's one poll(2).
+//!
+//! A source is opened from its configuration, joins the poll set, and hands each message to a [`Sink`], at most
+//! [`TURN_BYTES_MAX`](crate::limits::TURN_BYTES_MAX) bytes a turn. Nothing here allocates per message.
+
+#[cfg(feature = "std")]
+mod datagram;
+pub mod framing;
+#[cfg(feature = "std")]
+mod sources;
+#[cfg(feature = "std")]
+mod stream;
+
+#[cfg(feature = "std")]
+pub use sources::{OpenError, Sources, Turn, Wanted};
+
+use crate::record::Sender;
+
+/// One message, as it came off the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// Who sent it.
+    pub sender: Sender,
+    /// Its bytes, without framing; never empty.
+    pub message: &'a [u8],
+    /// It was longer than the source's limit, or broke off.
+    pub cut: bool,
+}
+
+/// What takes the messages.
+pub trait Sink {
+    /// One message. It must be kept or counted before this returns.
+    fn receive(&mut self, received: Received<'_>);
+    /// Whether one more message of any size may be taken from a stream; if not, its sender is held back.
+    fn has_room_for_stream(&self) -> bool;
+    /// Whether one more batch of datagrams may be taken.
+    fn has_room_for_datagrams(&self) -> bool;
+    /// Something came that is no message: an empty datagram, or a stream out of step.
+    fn malformed(&mut self);
+}

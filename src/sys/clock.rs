@@ -61,10 +61,15 @@ pub fn unix_from_local(local: LocalTime) -> i64 {
 pub fn utc_offset_s(unix_s: i64) -> i32 {
     // SAFETY: as above.
     let mut time: tm = unsafe { core::mem::zeroed() };
-    let seconds: libc::time_t = unix_s;
+    let Some(seconds) = narrowed(unix_s) else { return 0 };
     // SAFETY: both pointers are to live values of ours; localtime_r keeps neither.
     if unsafe { libc::localtime_r(&seconds, &mut time) }.is_null() {
         return 0;
     }
     i32::try_from(time.tm_gmtoff).unwrap_or(0)
+}
+
+/// Seconds in whatever width this C library's time has.
+fn narrowed<T: TryFrom<i64>>(seconds: i64) -> Option<T> {
+    T::try_from(seconds).ok()
 }

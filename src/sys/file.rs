@@ -3,34 +3,91 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new one,
 /// also after a power cut. The temporary file stands beside it (`.NAME.new`) and is removed on failure.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, true)?;
+    sync_directory_of(path)
+}
+
+/// The same without waiting for the disk: for what is written again soon. After a power cut the file may be empty.
+pub fn write_often(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let mut name = OsString::from(".");
     name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
     name.push(".new");
     let temporary = path.with_file_name(name);
-    let written = write_synced(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
+    let written = write(&temporary, bytes, mode, sync).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
-        return written;
     }
-    match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
-        _ => Ok(()),
-    }
+    written
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
-    file.sync_all()
+    if sync { file.sync_all() } else { Ok(()) }
+}
+
+/// Makes the name of `path`, not its contents, survive a power cut.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// For `OpenOptionsExt::custom_flags`: a symbolic link in the last part of the path is an error. Source: open(2).
+pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
+
+/// Makes the file at least this long and claims the space, so that writing into it later does not fail for want of room. Where
+/// the file system cannot claim it, zeros are written instead. Source: posix_fallocate(3).
+pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+    loop {
+        // SAFETY: the descriptor is open for as long as the borrow of `file` lasts.
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL => return write_zeros(file, bytes),
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    let zeros = [0; 16 * 1024];
+    let mut length = file.metadata()?.len();
+    while length < bytes {
+        let step = usize::try_from(bytes - length).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(&zeros[..step], length)?;
+        length += step as u64;
+    }
+    Ok(())
+}
+
+/// Locks a file for this process's life, or says `WouldBlock` if another process has it. The file is made if it is not
+/// there, never removed, and holds our process id for a reader. Source: flock(2): it belongs to the open file, not to the process.
+pub fn lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
+    // SAFETY: flock on a descriptor that we own.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    file.set_len(0)?;
+    file.write_all(std::format!("{}\n", std::process::id()).as_bytes())?;
+    Ok(file)
 }
 
 #[cfg(test)]

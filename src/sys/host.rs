@@ -1,8 +1,9 @@
 //! What the host calls itself.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::string::String;
-use std::vec::Vec;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use std::net::UdpSocket;
 
 /// The host's name as gethostname(2) says; empty if it has none.
 pub fn hostname() -> String {
@@ -23,4 +24,24 @@ pub fn primary_address() -> Option<IpAddr> {
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// The addresses of this host's interfaces, in the kernel's order; empty if it will not say. Source: getifaddrs(3).
+pub fn interface_addresses() -> Vec<IpAddr> {
+    let mut first: *mut libc::ifaddrs = core::ptr::null_mut();
+    // SAFETY: the pointer is to a live pointer, which getifaddrs sets to a list that we free below.
+    if unsafe { libc::getifaddrs(&mut first) } != 0 {
+        return Vec::new();
+    }
+    let mut addresses = Vec::new();
+    let mut entry = first;
+    // SAFETY: the list stays as it is until it is freed.
+    while let Some(interface) = unsafe { entry.as_ref() } {
+        // SAFETY: an entry's address is null or of the family that it says.
+        addresses.extend(unsafe { super::socket::address(interface.ifa_addr) });
+        entry = interface.ifa_next;
+    }
+    // SAFETY: the list came from getifaddrs and is freed once.
+    unsafe { libc::freeifaddrs(first) };
+    addresses
 }

@@ -4,6 +4,15 @@
 pub mod clock;
 pub mod file;
 pub mod host;
+pub mod memory;
+pub mod pipe;
+pub mod poll;
+pub mod process;
+mod secret;
+pub mod signal;
+pub mod socket;
+
+pub use secret::{wipe, wipe_string};
 
 use std::io;
 

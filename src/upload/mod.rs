@@ -3,6 +3,32 @@
 //! [`chunk`] and [`backoff`] decide, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
 //! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
 
+pub mod admin_conf;
+pub mod backoff;
+#[cfg(feature = "std")]
+pub mod body;
+#[cfg(feature = "std")]
+pub mod child;
+pub mod chunk;
+#[cfg(feature = "std")]
+pub mod deflate;
+#[cfg(feature = "std")]
+pub mod fips;
+pub mod guid;
+#[cfg(feature = "std")]
+pub mod https;
+pub mod items;
+#[cfg(feature = "std")]
+pub mod oms;
+pub mod proxy;
+#[cfg(feature = "std")]
+pub mod render;
+#[cfg(feature = "std")]
+pub mod stdout;
+pub mod text;
+pub mod times;
+pub mod wire;
+
 use alloc::string::String;
 
 /// One stream of the ring: the data type of its records. The number is what stands in the frame.
@@ -51,6 +77,42 @@ pub struct Outcome {
     pub reason: String,
 }
 
+impl Stream {
+    /// Every stream, in the order of their numbers.
+    pub const ALL: [Stream; 4] = [Stream::Syslog, Stream::Operation, Stream::Heartbeat, Stream::Perf];
+
+    /// The stream of this number.
+    pub fn from_number(number: u8) -> Option<Stream> {
+        Stream::ALL.get(usize::from(number)).copied()
+    }
+
+    /// What an operator calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stream::Syslog => "syslog",
+            Stream::Operation => "operation",
+            Stream::Heartbeat => "heartbeat",
+            Stream::Perf => "perf",
+        }
+    }
+}
+
+impl Outcome {
+    /// An answer with nothing but a verdict and, unless it is "sent", the reason.
+    pub fn new(verdict: Verdict, reason: String) -> Outcome {
+        Outcome {
+            verdict,
+            status: 0,
+            retry_after_s: None,
+            clock_skew_s: None,
+            records: 0,
+            body_bytes: 0,
+            wire_bytes: 0,
+            reason,
+        }
+    }
+}
+
 /// Where bodies go. One chunk at a time: `begin`, `add` for each frame, `deliver`.
 pub trait Destination {
     /// Starts the body of one request. `attempt` is 0 for the first try.
@@ -59,4 +121,18 @@ pub trait Destination {
     fn add(&mut self, received_us: u64, payload: &[u8]);
     /// Ends the body, delivers it and says what came of it. A failure is an [`Outcome`], never a panic.
     fn deliver(&mut self) -> Outcome;
+}
+
+impl Destination for alloc::boxed::Box<dyn Destination> {
+    fn begin(&mut self, stream: Stream, attempt: u32) {
+        self.as_mut().begin(stream, attempt);
+    }
+
+    fn add(&mut self, received_us: u64, payload: &[u8]) {
+        self.as_mut().add(received_us, payload);
+    }
+
+    fn deliver(&mut self) -> Outcome {
+        self.as_mut().deliver()
+    }
 }

@@ -1,0 +1,88 @@
+//! Messages into the ring: what happens to each when there is room, and when there is none.
+
+use crate::config::FullAction;
+use crate::intake::{Received, Sink};
+use crate::limits::{DATAGRAM_BATCH, FRAME_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
+use crate::record::encode;
+use crate::ring::disk::DiskRing;
+use crate::ring::{AppendError, Loss, frame};
+use crate::sys::clock;
+use crate::upload::Stream;
+
+/// A full ring holds stream senders back for this long without one successful upload. Then the newest data counts more than
+/// the oldest, and programs that block on their log socket go on.
+const HOLD_MS_MAX: u64 = 4 * 60 * 60 * 1000;
+/// Room that one batch of datagrams may need.
+const BATCH_BYTES_MAX: u64 = (DATAGRAM_BATCH * FRAME_BYTES_MAX) as u64;
+
+/// One turn's way into the ring.
+pub struct Inflow<'a> {
+    ring: &'a mut DiskRing,
+    action: FullAction,
+    hold: bool,
+    received_us: u64,
+    fault: Option<AppendError>,
+}
+
+impl<'a> Inflow<'a> {
+    /// A way in, for records received now.
+    pub fn new(ring: &'a mut DiskRing, action: FullAction, without_progress_ms: u64) -> Self {
+        let hold = match action {
+            FullAction::HoldStreams => without_progress_ms < HOLD_MS_MAX,
+            FullAction::Block => true,
+            FullAction::DropOldest | FullAction::DropNewest => false,
+        };
+        Inflow { ring, action, hold, received_us: clock::wall_us(), fault: None }
+    }
+
+    /// Whether stream senders may go on.
+    pub fn room_for_streams(&self) -> bool {
+        !self.hold || self.ring.free_bytes() >= FRAME_BYTES_MAX as u64
+    }
+
+    /// Whether datagrams may be taken.
+    pub fn room_for_datagrams(&self) -> bool {
+        self.action != FullAction::Block || self.ring.free_bytes() >= BATCH_BYTES_MAX
+    }
+
+    /// Appends a record that the agent made itself.
+    pub fn append(&mut self, stream: Stream, payload: &[u8]) {
+        self.put(stream, 0, &[payload]);
+    }
+
+    /// Why a record was lost in this turn, if one was.
+    pub fn fault(&self) -> Option<AppendError> {
+        self.fault
+    }
+
+    fn put(&mut self, stream: Stream, flags: u8, parts: &[&[u8]]) {
+        if self.action == FullAction::DropNewest && self.ring.free_bytes() < FRAME_BYTES_MAX as u64 {
+            self.ring.count(stream as u8, Loss::Dropped, 1, self.received_us);
+            return;
+        }
+        if let Err(error) = self.ring.append(stream as u8, flags, self.received_us, parts) {
+            self.ring.count(stream as u8, Loss::Dropped, 1, self.received_us);
+            self.fault = Some(error);
+        }
+    }
+}
+
+impl Sink for Inflow<'_> {
+    fn receive(&mut self, received: Received<'_>) {
+        let mut header = [0; RECORD_HEADER_BYTES_MAX];
+        let header = encode::header(received.sender, &mut header);
+        self.put(Stream::Syslog, if received.cut { frame::CUT } else { 0 }, &[header, received.message]);
+    }
+
+    fn has_room_for_stream(&self) -> bool {
+        self.room_for_streams()
+    }
+
+    fn has_room_for_datagrams(&self) -> bool {
+        self.room_for_datagrams()
+    }
+
+    fn malformed(&mut self) {
+        self.ring.count(Stream::Syslog as u8, Loss::Malformed, 1, self.received_us);
+    }
+}

@@ -1,0 +1,96 @@
+//! Our own log: lines on standard error, in the original's form, and never one per message.
+
+use crate::config::LogLevel;
+use crate::sys::clock;
+use crate::upload::times;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{Arguments, Write as _};
+use std::io::Write;
+
+/// The same cause is not logged again for this long.
+const REPEAT_MS: u64 = 60_000;
+/// Causes remembered; more than there are kinds in the program.
+const CAUSES_MAX: usize = 64;
+
+/// Where log lines go.
+#[derive(Debug)]
+pub struct Log {
+    level: LogLevel,
+    /// Cause, when it was last logged, how often it was left out since.
+    causes: Vec<(&'static str, u64, u64)>,
+}
+
+impl Log {
+    /// A log that shows this level and what is more severe.
+    pub fn new(level: LogLevel) -> Log {
+        Log { level, causes: Vec::new() }
+    }
+
+    /// Shows this level from now on.
+    pub fn set_level(&mut self, level: LogLevel) {
+        self.level = level;
+    }
+
+    /// One line.
+    pub fn line(&self, level: LogLevel, text: Arguments<'_>) {
+        if level > self.level {
+            return;
+        }
+        let mut line = stamp(i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0));
+        // Writing to a String cannot fail; a log that nobody takes is no reason to stop.
+        let _ = writeln!(line, " [{}]: {text}", name(level));
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    /// One line a minute for this cause, with the number of those left out.
+    pub fn limited(&mut self, now_ms: u64, level: LogLevel, cause: &'static str, text: Arguments<'_>) {
+        let known = self.causes.iter_mut().find(|known| known.0 == cause);
+        let left_out = match known {
+            Some(known) if now_ms < known.1 + REPEAT_MS => {
+                known.2 += 1;
+                return;
+            }
+            Some(known) => {
+                known.1 = now_ms;
+                core::mem::take(&mut known.2)
+            }
+            None => {
+                if self.causes.len() < CAUSES_MAX {
+                    self.causes.push((cause, now_ms, 0));
+                }
+                0
+            }
+        };
+        match left_out {
+            0 => self.line(level, text),
+            _ => self.line(level, format_args!("{text} ({left_out} more like this since the last such line)")),
+        }
+    }
+
+    /// This cause is over: its next line is not held back.
+    pub fn over(&mut self, cause: &'static str) {
+        self.causes.retain(|known| known.0 != cause);
+    }
+}
+
+/// `YYYY-MM-DD HH:MM:SS ±zzzz` in the host's zone.
+fn stamp(unix_s: i64) -> String {
+    let offset_s = clock::utc_offset_s(unix_s);
+    let local = times::time_text((unix_s + i64::from(offset_s)) * 1000);
+    let (date, time) = (String::from_utf8_lossy(&local[..10]), String::from_utf8_lossy(&local[11..19]));
+    let sign = if offset_s < 0 { '-' } else { '+' };
+    let (hours, minutes) = (offset_s.abs() / 3600, offset_s.abs() / 60 % 60);
+    alloc::format!("{date} {time} {sign}{hours:02}{minutes:02}")
+}
+
+fn name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Fatal => "fatal",
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
+}

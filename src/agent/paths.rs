@@ -1,0 +1,44 @@
+//! Where everything is, below `--root`.
+
+use std::path::{Path, PathBuf};
+
+/// The configuration that is read when the command line names none.
+pub const CONFIG: &str = "/etc/opt/omsd/omsd.conf";
+
+/// The files of one installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// All paths below this directory; `/` for a host's own.
+    pub fn below(root: &Path) -> Paths {
+        Paths { root: root.to_path_buf() }
+    }
+
+    /// The root itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// An absolute path of the configuration, below the root.
+    pub fn place(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The status file.
+    pub fn status(&self) -> PathBuf {
+        self.place("/var/opt/omsd/status")
+    }
+
+    /// The lock that keeps a second agent out.
+    pub fn lock(&self) -> PathBuf {
+        self.place("/var/opt/omsd/lock")
+    }
+
+    /// Records that the service refused for good.
+    pub fn rejected(&self) -> PathBuf {
+        self.place("/var/opt/omsd/rejected")
+    }
+}

@@ -1,0 +1,306 @@
+//! From a command line to a running loop: what must be there before the first message is taken.
+
+use super::heartbeat::Beat;
+use super::log::Log;
+use super::paths::{self, Paths};
+use super::uploader::Uploader;
+use super::{Agent, Ended, Timers, status};
+use crate::config::files::HostFiles;
+use crate::config::{self, Config, Destination, Listen, LogLevel};
+use crate::intake::{OpenError, Sources};
+use crate::limits::{FLUSH_MS_DEMO, RING_BYTES_MIN, STATUS_MS};
+use crate::ring::disk::{self, DiskRing};
+use crate::sys::signal::Signals;
+use crate::sys::{clock, file, memory, process};
+use crate::upload::fips;
+use alloc::string::String;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `--root`
+    pub root: PathBuf,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--demo`: no configuration, no privilege, nothing left behind.
+    pub demo: bool,
+    /// `-v`: one step more than the configuration's log level.
+    pub verbose: bool,
+}
+
+impl Settings {
+    /// What our own log shows.
+    pub fn log_level(&self, config: &Config) -> LogLevel {
+        if self.verbose { config.log_level.max(LogLevel::Debug) } else { config.log_level }
+    }
+}
+
+/// Why the agent did not start. Each says what to do.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration has errors, which the log has shown.
+    Configuration,
+    /// This build may not upload on this host.
+    Fips(String),
+    /// A directory or file cannot be made or opened.
+    Create(PathBuf, io::Error),
+    /// Another agent has this root's lock.
+    Locked(PathBuf),
+    /// The ring cannot be opened.
+    Ring(PathBuf, crate::ring::OpenError),
+    /// A source cannot be opened.
+    Source(OpenError),
+    /// No pipe for signals.
+    Signals(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Configuration => out.write_str("the configuration has errors: mend them and start again"),
+            StartError::Fips(reason) => out.write_str(reason),
+            StartError::Create(path, error) => {
+                write!(
+                    out,
+                    "{}: {error}; run as an account that may write there, or choose another place with --root",
+                    path.display()
+                )
+            }
+            StartError::Locked(path) => {
+                write!(
+                    out,
+                    "another omsd runs with this root ({} is locked): stop it, or choose another --root",
+                    path.display()
+                )
+            }
+            StartError::Ring(path, error) => write!(out, "ring file {}: {error}", path.display()),
+            StartError::Source(error) => write!(out, "{error}"),
+            StartError::Signals(error) => write!(out, "no pipe for signals: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "cannot listen on {}", describe(&self.listen))?;
+        if self.line > 0 {
+            write!(out, " (source at line {})", self.line)?;
+        }
+        write!(out, ": {}", self.cause)?;
+        match self.cause.kind() {
+            io::ErrorKind::AddrInUse => {
+                out.write_str("; another program has it: stop that, or choose another port or path")
+            }
+            io::ErrorKind::PermissionDenied => out.write_str("; ports below 1024 and system directories want root"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Starts the agent and runs it until a signal says stop.
+pub fn start(settings: Settings) -> Result<Ended, StartError> {
+    let log = Log::new(LogLevel::Info);
+    let paths = Paths::below(&settings.root);
+    let mut config = load(&settings, &paths, &log).ok_or(StartError::Configuration)?;
+    if matches!(config.destination, Destination::Oms(_)) {
+        fips::fips_refusal(config.allow_non_fips).map_or(Ok(()), |reason| Err(StartError::Fips(reason)))?;
+    }
+    let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config)? };
+    let sources = if settings.demo { open_demo(&mut config, &paths) } else { open_sources(&config, &paths) };
+    let sources = sources.map_err(StartError::Source)?;
+    let ring = open_ring(&home.ring, &config, &log)?;
+    let signals = Signals::install().map_err(StartError::Signals)?;
+    process::renounce_privileges();
+    greet(&settings, &config, &log);
+
+    let now_ms = clock::monotonic_ms();
+    let uploader = Uploader::new(&config.buffer, &ring, now_ms);
+    let destination = if config.destination == Destination::Stdout { "out_stdout" } else { "out_oms" };
+    let status = if settings.demo { None } else { Some(status::Writer::new(&paths, &home.ring, destination)) };
+    let agent = Agent {
+        beat: Beat::new(config.heartbeat_ms, now_ms, &paths),
+        log: {
+            let mut log = log;
+            log.set_level(settings.log_level(&config));
+            log
+        },
+        timers: Timers {
+            gather_until_ms: 0,
+            read_ms: now_ms,
+            more: false,
+            sync_at_ms: None,
+            quiet_at_ms: None,
+            status_at_ms: if status.is_some() { now_ms } else { now_ms + STATUS_MS },
+        },
+        settings,
+        paths,
+        config,
+        ring,
+        sources,
+        uploader,
+        status,
+    };
+    memory::let_go_of_program();
+    Ok(agent.run(signals))
+}
+
+/// The configuration that is in force: `--config`, else the installed one, else what is built in. Its warnings and errors
+/// go to the log; `None` with errors.
+pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<Config> {
+    if settings.demo {
+        return Some(demo_config());
+    }
+    let installed = paths.place(paths::CONFIG);
+    let path = match &settings.config {
+        Some(path) => path.clone(),
+        None if installed.exists() => installed,
+        None => {
+            let identity = config::OmsFiles::default().omsadmin_conf;
+            return Some(config::embedded_default(paths.place(&identity).exists()));
+        }
+    };
+    let show = |diagnostics: &[config::Diagnostic]| {
+        for diagnostic in diagnostics {
+            let level = if diagnostic.severity == config::Severity::Error { LogLevel::Error } else { LogLevel::Warn };
+            log.line(level, format_args!("{diagnostic}"));
+        }
+    };
+    match config::parse(&mut HostFiles::new(&settings.root), &path.to_string_lossy()) {
+        Ok((config, warnings)) => {
+            show(&warnings);
+            Some(config)
+        }
+        Err(errors) => {
+            show(&errors);
+            None
+        }
+    }
+}
+
+/// The built-in configuration, in a hurry and with the smallest ring.
+fn demo_config() -> Config {
+    let mut config = config::embedded_default(false);
+    config.buffer.flush_ms = FLUSH_MS_DEMO;
+    config.buffer.ring_bytes = RING_BYTES_MIN;
+    config
+}
+
+/// Opens the sources of a configuration.
+pub fn open_sources(config: &Config, paths: &Paths) -> Result<Sources, OpenError> {
+    Sources::open(&config.sources, |path| paths.place(path))
+}
+
+/// Opens the demo's source, on another port if its own is taken.
+fn open_demo(config: &mut Config, paths: &Paths) -> Result<Sources, OpenError> {
+    open_sources(config, paths).or_else(|_| {
+        for source in &mut config.sources {
+            let free = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+            source.listen = Listen::Udp(IpAddr::V4(Ipv4Addr::LOCALHOST), free.map_or(0, |address| address.port()));
+        }
+        open_sources(config, paths)
+    })
+}
+
+/// Where the ring is, and what must be held while it is open.
+struct Home {
+    ring: PathBuf,
+    /// The lock; in a demo, the directory that goes away.
+    _held: Held,
+}
+
+enum Held {
+    Lock { _file: File },
+    Demo(PathBuf),
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Held::Demo(directory) = self {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+}
+
+impl Home {
+    fn of(paths: &Paths, config: &Config) -> Result<Home, StartError> {
+        let ring = paths.place(&config.buffer.ring_path);
+        let lock = paths.lock();
+        for path in [&ring, &lock] {
+            make_parent(path)?;
+        }
+        match file::lock(&lock) {
+            Ok(file) => Ok(Home { ring, _held: Held::Lock { _file: file } }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StartError::Locked(lock)),
+            Err(error) => Err(StartError::Create(lock, error)),
+        }
+    }
+
+    fn demo() -> Result<Home, StartError> {
+        let directory = std::env::temp_dir().join(alloc::format!("omsd-demo-{}", std::process::id()));
+        fs::create_dir(&directory).map_err(|error| StartError::Create(directory.clone(), error))?;
+        Ok(Home { ring: directory.join("ring"), _held: Held::Demo(directory) })
+    }
+}
+
+fn make_parent(path: &Path) -> Result<(), StartError> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|error| StartError::Create(parent.to_path_buf(), error))
+}
+
+/// Opens the ring. A file that is no ring of ours, or of another format, is set aside, never overwritten.
+fn open_ring(path: &Path, config: &Config, log: &Log) -> Result<DiskRing, StartError> {
+    let open = || disk::open(path, config.buffer.ring_bytes, clock::wall_us());
+    let opened = open().or_else(|error| {
+        if !error.is_foreign() {
+            return Err(StartError::Ring(path.to_path_buf(), error));
+        }
+        let aside = disk::set_aside(path).map_err(|cause| StartError::Create(path.to_path_buf(), cause))?;
+        let text =
+            format_args!("{}: {error}; it was set aside as {}, and a new one is made", path.display(), aside.display());
+        log.line(LogLevel::Warn, text);
+        open().map_err(|error| StartError::Ring(path.to_path_buf(), error))
+    });
+    let (ring, found) = opened?;
+    if let Some(bytes) = found.resized_from {
+        let text = format_args!("ring file resized from {bytes} to {} bytes", config.buffer.ring_bytes);
+        log.line(LogLevel::Info, text);
+    }
+    if found.missing > 0 {
+        log.line(LogLevel::Warn, format_args!("{} records of the ring file were damaged and are lost", found.missing));
+    }
+    Ok(ring)
+}
+
+/// Says what is listened on and where records go; the demo says how to send it a message.
+fn greet(settings: &Settings, config: &Config, log: &Log) {
+    let version = env!("CARGO_PKG_VERSION");
+    if settings.demo {
+        let hint = config.sources.first().map_or_else(String::new, |source| match &source.listen {
+            Listen::Udp(address, port) => alloc::format!("logger -n {address} -P {port} -d hello"),
+            other => describe(other),
+        });
+        log.line(LogLevel::Info, format_args!("omsd {version} demo: send it a message with: {hint}"));
+        return;
+    }
+    let listens: alloc::vec::Vec<String> = config.sources.iter().map(|source| describe(&source.listen)).collect();
+    let to = match &config.destination {
+        Destination::Stdout => "standard output",
+        Destination::Oms(_) => "Log Analytics",
+    };
+    log.line(LogLevel::Info, format_args!("omsd {version} listens on {}; records go to {to}", listens.join(", ")));
+}
+
+/// What a source listens on, for a person.
+pub fn describe(listen: &Listen) -> String {
+    match listen {
+        Listen::Udp(address, port) => alloc::format!("udp {}", SocketAddr::new(*address, *port)),
+        Listen::Tcp(address, port) => alloc::format!("tcp {}", SocketAddr::new(*address, *port)),
+        Listen::UnixDatagram(path) => alloc::format!("unix datagram socket {path}"),
+        Listen::UnixStream(path) => alloc::format!("unix stream socket {path}"),
+    }
+}

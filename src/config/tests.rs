@@ -1,0 +1,569 @@
+//! Whole configurations: what is accepted, what is refused, and where the finger points.
+
+use super::*;
+use alloc::collections::BTreeMap;
+use alloc::format;
+
+/// Files by path.
+#[derive(Default)]
+pub struct MemoryFiles(BTreeMap<String, Vec<u8>>);
+
+impl MemoryFiles {
+    pub fn with(mut self, path: &str, text: &str) -> Self {
+        self.0.insert(path.to_string(), text.as_bytes().to_vec());
+        self
+    }
+}
+
+impl Files for MemoryFiles {
+    fn read(&mut self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.0.get(path).map(|bytes| bytes[..bytes.len().min(bytes_max + 1)].to_vec()))
+    }
+
+    fn list(&mut self, directory: &str, names_max: usize) -> Result<Vec<String>, String> {
+        let prefix = if directory.is_empty() || directory.ends_with('/') {
+            directory.to_string()
+        } else {
+            format!("{directory}/")
+        };
+        let below = self.0.keys().filter_map(|path| path.strip_prefix(&prefix));
+        let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or_default().to_string()).collect();
+        names.dedup();
+        names.reverse();
+        names.truncate(names_max + 1);
+        Ok(names)
+    }
+}
+
+fn parse_text(text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    parse(&mut MemoryFiles::default().with("a.conf", text), "a.conf")
+}
+
+/// Each finding as `line:column: severity: text`.
+fn printed(diagnostics: &[Diagnostic]) -> Vec<String> {
+    diagnostics.iter().map(|it| it.to_string().strip_prefix("a.conf:").unwrap_or(&it.to_string()).to_string()).collect()
+}
+
+const SYSLOG: &str = "<source>\ntype syslog\nport 25224\nbind 127.0.0.1\n</source>\n";
+const HEARTBEAT: &str = "<source>\ntype oms_heartbeat\n</source>\n";
+const OMS: &str = "<match **>\ntype out_oms\n</match>\n";
+
+fn source(lines: &str) -> String {
+    format!("<source>\ntype syslog\n{lines}\n</source>\n{OMS}")
+}
+
+fn output(lines: &str) -> String {
+    format!("{SYSLOG}<match **>\ntype out_oms\n{lines}\n</match>\n")
+}
+
+#[track_caller]
+fn accepted(text: &str) -> Config {
+    match parse_text(text) {
+        Ok((config, warnings)) => {
+            assert_eq!(printed(&warnings), Vec::<String>::new(), "{text}");
+            config
+        }
+        Err(diagnostics) => panic!("{:#?}\n{text}", printed(&diagnostics)),
+    }
+}
+
+#[track_caller]
+fn warned(text: &str, expected: &[&str]) -> Config {
+    match parse_text(text) {
+        Ok((config, warnings)) => {
+            assert_eq!(printed(&warnings), expected, "{text}");
+            config
+        }
+        Err(diagnostics) => panic!("{:#?}\n{text}", printed(&diagnostics)),
+    }
+}
+
+#[track_caller]
+fn refused(text: &str, expected: &[&str]) {
+    match parse_text(text) {
+        Ok((config, _)) => panic!("{config:#?}\n{text}"),
+        Err(diagnostics) => assert_eq!(printed(&diagnostics), expected, "{text}"),
+    }
+}
+
+#[test]
+fn the_embedded_default_is_what_the_shortest_configuration_says() {
+    let mut config = accepted(&format!("{SYSLOG}{HEARTBEAT}{OMS}"));
+    config.sources[0].line = 0;
+    assert_eq!(config, embedded_default(true));
+    assert_eq!(embedded_default(false).destination, Destination::Stdout);
+    assert_eq!(embedded_default(false), Config::default());
+}
+
+#[test]
+fn without_a_heartbeat_source_there_is_no_heartbeat() {
+    assert_eq!(accepted(&format!("{SYSLOG}{OMS}")).heartbeat_ms, None);
+    let quick = "<source>\n@type oms_heartbeat\ninterval 5s\n</source>\n";
+    assert_eq!(accepted(&format!("{SYSLOG}{quick}{OMS}")).heartbeat_ms, Some(5000));
+}
+
+const ORIGINAL: &[(&str, &str)] = &[
+    ("/x/omsagent.conf", include_str!("testdata/original/omsagent.conf")),
+    ("/x/omsagent.d/apache_logs.conf", include_str!("testdata/original/omsagent.d/apache_logs.conf")),
+    ("/x/omsagent.d/collectd.conf", include_str!("testdata/original/omsagent.d/collectd.conf")),
+    ("/x/omsagent.d/heartbeat.conf", include_str!("testdata/original/omsagent.d/heartbeat.conf")),
+    ("/x/omsagent.d/monitor.conf", include_str!("testdata/original/omsagent.d/monitor.conf")),
+    ("/x/omsagent.d/operation.conf", include_str!("testdata/original/omsagent.d/operation.conf")),
+    ("/x/omsagent.d/statsd.conf", include_str!("testdata/original/omsagent.d/statsd.conf")),
+    ("/x/omsagent.d/syslog.conf", include_str!("testdata/original/omsagent.d/syslog.conf")),
+    ("/x/omsagent.d/telemetry.conf", include_str!("testdata/original/omsagent.d/telemetry.conf")),
+];
+
+#[test]
+fn the_originals_configuration_works_as_it_is() {
+    let mut files = ORIGINAL.iter().fold(MemoryFiles::default(), |files, (path, text)| files.with(path, text));
+    let (config, warnings) = parse(&mut files, "/x/omsagent.conf").expect("accepted");
+    assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning && warning.line > 0));
+    let expected = Config {
+        sources: vec![SyslogSource { line: 2, ..SyslogSource::default() }],
+        heartbeat_ms: Some(60_000),
+        destination: Destination::Oms(OmsFiles::default()),
+        buffer: Buffer {
+            chunk_bytes: crate::limits::CHUNK_BYTES_MAX,
+            full_action: FullAction::DropOldest,
+            retry_limit: Some(6),
+            retry_wait_max_ms: 30 * 60 * 1000,
+            ..Buffer::default()
+        },
+        allow_non_fips: false,
+        log_level: LogLevel::Info,
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn each_thing_without_effect_is_named_with_its_place() {
+    let mut files = ORIGINAL.iter().fold(MemoryFiles::default(), |files, (path, text)| files.with(path, text));
+    let (_, warnings) = parse(&mut files, "/x/omsagent.conf").expect("accepted");
+    let texts: Vec<String> = warnings.iter().map(Diagnostic::to_string).collect();
+    for expected in [
+        "/x/omsagent.conf:5:8: warning: type `exec` does nothing here: no program is run",
+        "/x/omsagent.conf:52:3: warning: `num_threads` does nothing here: one child process uploads, chunk after chunk",
+        "/x/omsagent.conf:57:22: warning: `buffer_chunk_limit` is 4m at most: taken as that",
+        "/x/omsagent.conf:59:15: warning: `*` stands for many files, but the ring is one: /var/opt/omsd/ring is taken",
+        "/x/omsagent.d/syslog.conf:11:8: warning: type `filter_syslog` does nothing here: rendering is built in, and host \
+         names are not looked up",
+        "/x/omsagent.d/monitor.conf:7:1: warning: differs from the `<match>` on line 49 of /x/omsagent.conf, which counts \
+         for all records, in buffer_chunk_limit",
+    ] {
+        assert!(texts.iter().any(|text| text == expected), "{expected}\nis not among\n{texts:#?}");
+    }
+}
+
+#[test]
+fn every_listener_of_a_source_is_understood() {
+    use core::net::Ipv6Addr;
+    let rows = [
+        ("port 5140\nbind 0.0.0.0", Listen::Udp(Ipv4Addr::UNSPECIFIED.into(), 5140)),
+        ("protocol_type tcp\nport 514\nbind ::1", Listen::Tcp(Ipv6Addr::LOCALHOST.into(), 514)),
+        ("protocol_type tcp\nport 514\nbind [::]", Listen::Tcp(Ipv6Addr::UNSPECIFIED.into(), 514)),
+        ("protocol_type unix\npath /run/x", Listen::UnixStream("/run/x".to_string())),
+        ("protocol_type unix_stream\npath \"/run/a b\"", Listen::UnixStream("/run/a b".to_string())),
+        ("protocol_type unix_dgram\npath /dev/log", Listen::UnixDatagram("/dev/log".to_string())),
+    ];
+    for (lines, listen) in rows {
+        assert_eq!(accepted(&source(lines)).sources[0].listen, listen, "{lines}");
+    }
+}
+
+#[test]
+fn gathering_is_off_on_unix_datagram_sockets() {
+    let network = "port 1\nbind ::1\n";
+    assert_eq!(accepted(&source(&format!("{network}gather 0"))).sources[0].gather_ms, 0);
+    assert_eq!(accepted(&source(&format!("{network}gather 50ms"))).sources[0].gather_ms, 50);
+    assert_eq!(accepted(&source(&format!("{network}gather 1s"))).sources[0].gather_ms, 1000);
+    assert_eq!(accepted(&source("protocol_type unix_dgram\npath /dev/log")).sources[0].gather_ms, 0);
+}
+
+#[test]
+fn a_missing_port_or_address_is_ours_not_the_originals_and_said_so() {
+    let config = warned(
+        &source("tag oms.syslog"),
+        &[
+            "1:1: warning: no `port`: 25224 is taken, where the original takes 5140",
+            "1:1: warning: no `bind`: 127.0.0.1 is taken, where the original takes every address",
+        ],
+    );
+    assert_eq!(config.sources[0].listen, SyslogSource::default().listen);
+}
+
+#[test]
+fn the_buffer_takes_every_key_and_value_of_the_original() {
+    let buffer = |lines: &str| accepted(&output(lines)).buffer;
+    assert_eq!(buffer("buffer_queue_full_action drop_oldest_chunk").full_action, FullAction::DropOldest);
+    assert_eq!(buffer("buffer_queue_full_action block").full_action, FullAction::Block);
+    assert_eq!(buffer("buffer_queue_full_action exception").full_action, FullAction::DropNewest);
+    assert_eq!(buffer("").full_action, FullAction::HoldStreams);
+    assert_eq!(buffer("retry_limit 6").retry_limit, Some(6));
+    assert_eq!(buffer("").retry_limit, None);
+    assert_eq!(buffer("retry_limit 6\ndisable_retry_limit").retry_limit, None);
+    assert_eq!(buffer("retry_limit 6\ndisable_retry_limit false").retry_limit, Some(6));
+    assert_eq!(buffer("retry_wait 5s").retry_wait_ms, 5000);
+    assert_eq!(buffer("max_retry_wait 30m").retry_wait_max_ms, 1_800_000);
+    assert_eq!(buffer("retry_wait 1h\nmax_retry_wait 10s").retry_wait_ms, 10_000);
+    assert_eq!(buffer("flush_interval 1m").flush_ms, 60_000);
+    assert_eq!(buffer("sync_interval 0").sync_ms, 0);
+    assert_eq!(buffer("sync_interval 250ms").sync_ms, 250);
+    assert_eq!(buffer("buffer_size 1g").ring_bytes, 1 << 30);
+    assert_eq!(buffer("buffer_chunk_limit 2m").chunk_bytes, 2 << 20);
+    assert_eq!(buffer("buffer_path /srv/ring").ring_path, "/srv/ring");
+}
+
+#[test]
+fn the_originals_file_names_are_taken_as_they_are_written() {
+    let names = "omsadmin_conf_path /etc/opt/microsoft/omsagent/conf/omsadmin.conf\n\
+                 cert_path /etc/opt/microsoft/omsagent/certs/oms.crt\nkey_path /etc/opt/microsoft/omsagent/certs/oms.key\n\
+                 proxy_conf_path /etc/opt/microsoft/omsagent/proxy.conf\nca_file /etc/ca.pem\ncompress false";
+    let expected = OmsFiles {
+        omsadmin_conf: "/etc/opt/microsoft/omsagent/conf/omsadmin.conf".to_string(),
+        certificate: "/etc/opt/microsoft/omsagent/certs/oms.crt".to_string(),
+        key: "/etc/opt/microsoft/omsagent/certs/oms.key".to_string(),
+        proxy_conf: "/etc/opt/microsoft/omsagent/proxy.conf".to_string(),
+        ca_file: "/etc/ca.pem".to_string(),
+        compress: false,
+    };
+    assert_eq!(accepted(&output(names)).destination, Destination::Oms(expected));
+}
+
+#[test]
+fn values_that_the_original_reads_strangely_keep_its_meaning_and_a_warning() {
+    let config = warned(
+        &output("flush_interval 1m30s\nretry_wait 500ms\nbuffer_chunk_limit 1.5m\ncompress on"),
+        &[
+            "8:16: warning: `1m30s` is taken as 30s, as the original does",
+            "9:12: warning: `500ms` is taken as 500m, as the original does",
+            "10:20: warning: `1.5m` is taken as 5m, as the original does",
+            "10:20: warning: `buffer_chunk_limit` is 4m at most: taken as that",
+            "11:10: warning: `compress` is true or false: `on` is taken as true, as if it were not set",
+        ],
+    );
+    assert_eq!(config.buffer.flush_ms, 30_000);
+    assert_eq!(config.buffer.retry_wait_ms, crate::limits::RETRY_MS_MAX);
+    assert_eq!(config.buffer.chunk_bytes, 4 << 20);
+}
+
+#[test]
+fn a_value_out_of_range_is_an_error_or_the_nearest_bound_as_the_table_says() {
+    refused(
+        &output("buffer_size 10k\nretry_limit 0\nretry_limit six"),
+        &[
+            "8:13: error: `buffer_size`: expected a size such as 64k or 10m, from 256k to 64g, found `10k` (size of the \
+             ring file; all of it is claimed at the first start)",
+            "10:1: warning: `retry_limit` again, after line 9: this one counts",
+            "10:13: error: `retry_limit`: expected a number, from 1 to 1000000, found `six` (attempts before a chunk is \
+             discarded and counted; unset: it is kept until the ring overwrites it)",
+        ],
+    );
+    let limits = warned(
+        &source("port 1\nbind ::1\nmessage_length_limit 1m"),
+        &["5:22: warning: `message_length_limit` is 64k at most: taken as that"],
+    );
+    assert_eq!(limits.sources[0].message_bytes_max, 65536);
+}
+
+#[test]
+fn wrong_values_are_refused_at_their_place() {
+    refused(
+        &source("port 65536\nbind example.com\nprotocol_type sctp\ngather 20"),
+        &[
+            "3:6: error: `port`: expected a number, from 1 to 65535, found `65536` (port, for udp and tcp)",
+            "4:6: error: `bind`: expected an IPv4 or IPv6 address, found `example.com` (address listened on, for udp and tcp)",
+            "5:15: error: `protocol_type`: expected one of udp, tcp, unix, unix_stream, unix_dgram, found `sctp` (what is \
+             listened on; unix is unix_stream)",
+            "6:8: error: `gather`: expected a time such as 20ms or 1s, from 0 to 1s, found `20` (how long messages may be \
+             gathered before they are read, under light load; 0 is not at all)",
+        ],
+    );
+    refused(&source("protocol_type unix"), &["3:15: error: a unix socket needs a `path`"]);
+    refused(
+        &source("protocol_type unix\npath run/x"),
+        &[
+            "4:6: error: `path`: expected an absolute path, found `run/x` (the socket's file, for unix sockets; required there)",
+        ],
+    );
+}
+
+#[test]
+fn a_tag_is_one_word_of_bounded_length() {
+    let long = format!("port 1\nbind ::1\ntag {}", "a".repeat(129));
+    for lines in ["port 1\nbind ::1\ntag a b", "port 1\nbind ::1\ntag", &long] {
+        let Err(diagnostics) = parse_text(&source(lines)) else { panic!("accepted: {lines}") };
+        assert!(diagnostics[0].text.starts_with("`tag`: expected a word of at most 128 bytes"), "{diagnostics:?}");
+    }
+}
+
+#[test]
+fn an_unknown_name_is_an_error_that_knows_the_nearest() {
+    refused(
+        &output("flush_intervall 20s\nretries=6\nwhat"),
+        &[
+            "8:1: error: unknown key `flush_intervall` in `<match>`: did you mean `flush_interval`?",
+            "9:1: error: unknown key `retries=6`: a key and its value are parted by a blank, not by `=`",
+            "10:1: error: unknown key `what` in `<match>`; expected one of omsadmin_conf_path, cert_path, key_path, \
+             proxy_conf_path, ca_file, compress, buffer_path, buffer_size, buffer_chunk_limit, buffer_queue_full_action, \
+             flush_interval, sync_interval, retry_limit, disable_retry_limit, retry_wait, max_retry_wait, log_level",
+        ],
+    );
+    refused(
+        &format!("<source>\ntype sysolg\n</source>\n<sauce>\n</sauce>\n{SYSLOG}{OMS}"),
+        &[
+            "2:6: error: unknown type `sysolg` of `<source>`: did you mean `syslog`?; expected syslog or oms_heartbeat",
+            "4:1: error: unknown section `<sauce>`: did you mean `source`?; expected `<source>`, `<filter>`, `<match>` or \
+             `<system>`",
+        ],
+    );
+    refused(
+        &format!("flush_interval 1s\nx y\n<match>\n</match>\n{SYSLOG}{OMS}"),
+        &[
+            "1:1: error: `flush_interval` outside of any section: it belongs into <match>",
+            "2:1: error: `x` outside of any section",
+            "3:1: error: expected the tags to take, as in `<match oms.**>`",
+            "3:1: error: `<match>` without `type`; expected out_oms or out_stdout or stdout",
+        ],
+    );
+}
+
+#[test]
+fn labels_are_refused_because_they_would_change_the_route() {
+    refused(
+        &format!("<source>\n@type syslog\n@label @A\nport 1\nbind ::1\n</source>\n<label @A>\n{OMS}</label>\n{OMS}"),
+        &[
+            "3:1: error: `@label` is not known here: records go to the first `<match>` that takes their tag",
+            "7:1: error: `<label>` is not known here: put its `<match>` outside and take `@label` out of the source",
+        ],
+    );
+}
+
+#[test]
+fn a_source_that_no_match_takes_is_an_error() {
+    refused(
+        &format!("{SYSLOG}<match diag.**>\ntype out_oms\n</match>\n"),
+        &["1:1: error: no `<match>` takes these messages, whose tag is `oms.syslog.FACILITY.SEVERITY`: write `<match \
+             oms.syslog.**>`"],
+    );
+    refused(
+        &format!("{SYSLOG}{HEARTBEAT}<match oms.syslog.**>\ntype out_oms\n</match>\n"),
+        &["6:1: error: no `<match>` takes the tag `oms.heartbeat`: write `<match oms.heartbeat>`"],
+    );
+    refused(
+        &source("port 1\nbind ::1\ntag a").replace("**", "a.{kern,user}.*"),
+        &["5:5: error: no `<match>` takes `a.mail.emerg`, for one, and messages are not left out by their tag: write \
+             `<match a.**>`"],
+    );
+    refused(
+        &format!("{SYSLOG}<match oms.**>\ntype copy\n</match>\n{OMS}"),
+        &[
+            "1:1: error: the `<match>` on line 6 takes these records, but its type does nothing here",
+            "7:6: warning: type `copy` does nothing here: records go to out_oms or out_stdout only",
+        ],
+    );
+    refused("", &["1:1: error: nothing to do: no `<source>` of type syslog or oms_heartbeat"]);
+}
+
+#[test]
+fn the_match_that_takes_syslog_counts_for_everything() {
+    let first = "<match oms.heartbeat>\ntype out_oms\nflush_interval 1s\n</match>\n";
+    let config = warned(
+        &format!("{SYSLOG}{HEARTBEAT}{first}<match **>\ntype out_stdout\nflush_interval 2s\n</match>\n"),
+        &["9:1: warning: differs from the `<match>` on line 13, which counts for all records, in type, flush_interval"],
+    );
+    assert_eq!(config.destination, Destination::Stdout);
+    assert_eq!(config.buffer.flush_ms, 2000);
+}
+
+#[test]
+fn the_first_match_in_the_files_order_takes_a_tag() {
+    let other = "<match oms.syslog.**>\ntype out_oms\nbuffer_size 20m\n</match>\n";
+    let config = accepted(&format!("{SYSLOG}{other}"));
+    assert_eq!(config.buffer.ring_bytes, 20 << 20);
+    let config = warned(
+        &format!("{SYSLOG}{OMS}{other}"),
+        &["9:1: warning: differs from the `<match>` on line 6, which counts for all records, in buffer_size"],
+    );
+    assert_eq!(config.buffer.ring_bytes, 10 << 20);
+}
+
+#[test]
+fn syslog_for_two_workspaces_is_refused() {
+    let two = "<match oms.syslog.auth.**>\ntype out_oms\nomsadmin_conf_path /b\n</match>\n";
+    refused(
+        &format!("{SYSLOG}{two}{OMS}"),
+        &[
+            "6:1: error: differs from the `<match>` on line 10, which counts for all records, in omsadmin_conf_path: syslog \
+             can go to one destination only",
+        ],
+    );
+}
+
+#[test]
+fn one_address_is_listened_on_once_and_sources_are_bounded() {
+    refused(&format!("{SYSLOG}{SYSLOG}{OMS}"), &["6:1: error: the source on line 1 listens there already"]);
+    let sources = |count: usize| -> String {
+        (1..=count).map(|port| format!("<source>\ntype syslog\nbind ::1\nport {port}\n</source>\n")).collect()
+    };
+    assert_eq!(accepted(&format!("{}{OMS}", sources(16))).sources.len(), 16);
+    refused(&format!("{}{OMS}", sources(17)), &["81:1: error: more than 16 syslog sources"]);
+}
+
+#[test]
+fn the_agents_own_settings_are_in_the_system_section() {
+    let system = "<system>\nlog_level warn\nallow_non_fips yes\n</system>\n";
+    let config = accepted(&format!("{system}{}", output("log_level debug")));
+    assert!(config.allow_non_fips);
+    assert_eq!(config.log_level, LogLevel::Warn);
+    assert_eq!(accepted(&output("log_level debug")).log_level, LogLevel::Debug);
+    assert_eq!(accepted(&output("@log_level trace")).log_level, LogLevel::Trace);
+}
+
+#[test]
+fn keys_about_the_service_do_nothing_for_standard_output() {
+    let config = warned(
+        &format!("{SYSLOG}<match **>\ntype out_stdout\ncert_path /x\n</match>\n"),
+        &["8:1: warning: `cert_path` does nothing for out_stdout"],
+    );
+    assert_eq!(config.destination, Destination::Stdout);
+}
+
+#[test]
+fn the_type_with_an_at_sign_counts_more() {
+    let config = accepted(
+        "<source>\n@type syslog\ntype oms_omi\nport 1\nbind ::1\nid a\n@id b\n</source>\n<match **>\n@type stdout\n</match>\n",
+    );
+    assert_eq!(config.destination, Destination::Stdout);
+}
+
+#[test]
+fn findings_are_bounded_but_an_error_is_always_among_them() {
+    let many = "num_threads 1\n".repeat(400) + "what\n";
+    let Err(diagnostics) = parse_text(&output(&many)) else { panic!("accepted") };
+    assert_eq!(diagnostics.len(), crate::limits::CONFIG_DIAGNOSTICS_MAX + 1);
+    assert!(diagnostics.iter().any(|it| it.severity == Severity::Error && it.text.contains("`what`")));
+    assert!(diagnostics.last().is_some_and(|it| it.text.contains("more like these")));
+}
+
+/// A small generator, so that a failure is repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap_or(0)
+    }
+}
+
+const PIECES: &[&str] = &[
+    "<source>",
+    "</source>",
+    "<match **>",
+    "</match>",
+    "<match",
+    ">",
+    "<",
+    "</",
+    "<a b>",
+    "</a>",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    " ",
+    "\t",
+    "#",
+    " # x",
+    "\"",
+    "'",
+    "\\",
+    "#{",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "*",
+    "**",
+    "%CONF_DIR_WS%",
+    "%SYSLOG_PORT%",
+    "@include ",
+    "include ",
+    "a.conf",
+    "b*",
+    "b.conf",
+    "/",
+    "type ",
+    "@type ",
+    "syslog",
+    "out_oms",
+    "port ",
+    "bind ",
+    "::1",
+    "1m30s",
+    "15m",
+    "999999999999999999999999",
+    "-1",
+    "0",
+    "é",
+    "\u{feff}",
+    "\0",
+    "@",
+    "=",
+    "tag ",
+    "oms.{a,b}.",
+    "<system>",
+];
+
+/// Parses and looks where the findings point.
+#[track_caller]
+fn sound(text: Vec<u8>, seed: u64) {
+    let mut files = MemoryFiles::default().with("b.conf", "<source>\ntype syslog\n</source>\nx");
+    files.0.insert("a.conf".to_string(), text);
+    let diagnostics = parse(&mut files, "a.conf").map_or_else(|errors| errors, |(_, warnings)| warnings);
+    for it in diagnostics {
+        let text = &files.0[&it.file];
+        assert!(points_into(text, &it), "seed {seed}: {it}\nin {:?}", String::from_utf8_lossy(text));
+    }
+}
+
+#[test]
+fn arbitrary_text_never_panics_and_findings_point_into_it() {
+    for seed in 1..4000_u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut text = Vec::new();
+        for _ in 0..random.below(60) {
+            if random.below(20) == 0 {
+                text.push(u8::try_from(random.below(256)).unwrap_or(0));
+            } else {
+                text.extend_from_slice(PIECES[random.below(PIECES.len())].as_bytes());
+            }
+        }
+        sound(text, seed);
+    }
+}
+
+#[test]
+fn a_good_configuration_gone_bad_never_panics_and_findings_point_into_it() {
+    let whole: Vec<u8> = ORIGINAL.iter().flat_map(|(_, text)| text.bytes()).collect();
+    for seed in 1..300_u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut text = whole.clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(text.len());
+            let end = (at + random.below(12)).min(text.len());
+            text.splice(at..end, PIECES[random.below(PIECES.len())].bytes());
+        }
+        sound(text, seed);
+    }
+}
+
+/// On a character of a line, or directly behind its last.
+fn points_into(bytes: &[u8], it: &Diagnostic) -> bool {
+    let line = bytes.split(|&byte| byte == b'\n').nth(it.line as usize - 1);
+    let characters = |line: &[u8]| line.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+    line.is_some_and(|line| it.column >= 1 && it.column as usize <= characters(line) + 1)
+}

@@ -1,0 +1,242 @@
+//! All sources of one configuration, in the loop's poll set.
+
+use super::Sink;
+use super::datagram::DatagramSource;
+use super::framing;
+use super::stream::{After, Connection, StreamSource};
+use crate::config::{Listen, SyslogSource};
+use crate::limits::{CONNECTIONS_MAX, MESSAGE_BYTES_MAX};
+use crate::sys::poll::{GONE, PollFd, READABLE};
+use crate::sys::socket::Batch;
+use alloc::vec::Vec;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+/// Room to read streams into: a whole message and as much again, so that a long message costs few calls.
+const STREAM_BUFFER_BYTES: usize = 2 * MESSAGE_BYTES_MAX + framing::input_bytes_max(0);
+/// No connection is accepted for this long after the descriptor limit was hit.
+const ACCEPT_PAUSE_MS: u64 = 1000;
+
+/// A source that could not be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    /// What was to be listened on.
+    pub listen: Listen,
+    /// Line of the section in the configuration.
+    pub line: u32,
+    /// Why not.
+    pub cause: io::Error,
+}
+
+/// What one turn over the ready sources found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Some source may have more: come back at once.
+    pub more: bool,
+    /// Bytes read.
+    pub bytes: usize,
+    /// How long the loop may leave gathered sources alone now; 0: not at all.
+    pub gather_ms: u64,
+}
+
+/// Which sources the loop wants to hear from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Sources whose reads are being gathered.
+    pub gathered: bool,
+    /// Connections: not while the ring is full and their senders are held back.
+    pub streams: bool,
+    /// Datagram sockets: not while the ring is full and nothing may be lost.
+    pub datagrams: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Token {
+    Datagram(usize),
+    Listener(usize),
+    Connection(usize),
+}
+
+/// The open sources.
+pub struct Sources {
+    datagrams: Vec<DatagramSource>,
+    listeners: Vec<StreamSource>,
+    connections: Vec<Connection>,
+    tokens: Vec<Token>,
+    batch: Batch,
+    buffer: Vec<u8>,
+    accept_again_ms: u64,
+    /// Connections that had to wait because [`CONNECTIONS_MAX`] were open, or no descriptor was left.
+    pub turned_away: u64,
+}
+
+impl Sources {
+    /// No source at all: what stands in while others are opened.
+    pub fn none() -> Sources {
+        Sources {
+            datagrams: Vec::new(),
+            listeners: Vec::new(),
+            connections: Vec::new(),
+            tokens: Vec::new(),
+            batch: Batch::new(),
+            buffer: alloc::vec![0; STREAM_BUFFER_BYTES],
+            accept_again_ms: 0,
+            turned_away: 0,
+        }
+    }
+
+    /// Opens every source, or says which one could not be.
+    pub fn open(configured: &[SyslogSource], place: impl Fn(&str) -> std::path::PathBuf) -> Result<Sources, OpenError> {
+        let mut sources = Sources::none();
+        for source in configured {
+            let opened = sources.open_one(source, &place);
+            opened.map_err(|cause| OpenError { listen: source.listen.clone(), line: source.line, cause })?;
+        }
+        Ok(sources)
+    }
+
+    fn open_one(&mut self, source: &SyslogSource, place: impl Fn(&str) -> std::path::PathBuf) -> io::Result<()> {
+        let limit = source.message_bytes_max.clamp(1, MESSAGE_BYTES_MAX);
+        let made_room = |path: &Path| path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        match &source.listen {
+            Listen::Udp(address, port) => {
+                self.datagrams.push(DatagramSource::udp(*address, *port, limit, source.gather_ms)?);
+            }
+            Listen::Tcp(address, port) => {
+                self.listeners.push(StreamSource::tcp(*address, *port, limit, source.gather_ms)?);
+            }
+            Listen::UnixDatagram(path) => {
+                let path = place(path);
+                made_room(&path)?;
+                self.datagrams.push(DatagramSource::unix(&path, limit)?);
+            }
+            Listen::UnixStream(path) => {
+                let path = place(path);
+                made_room(&path)?;
+                self.listeners.push(StreamSource::unix(&path, limit, source.gather_ms)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what to poll for. [`Sources::turn`] must get these entries back, in this order.
+    pub fn poll_set(&mut self, wanted: Wanted, now_ms: u64, set: &mut Vec<PollFd>) {
+        self.tokens.clear();
+        let mut add = |token, descriptor: RawFd| {
+            self.tokens.push(token);
+            set.push(PollFd { fd: descriptor, events: READABLE, revents: 0 });
+        };
+        for (index, source) in self.datagrams.iter().enumerate() {
+            if wanted.datagrams && (wanted.gathered || source.gather_ms == 0) {
+                add(Token::Datagram(index), source.descriptor());
+            }
+        }
+        if self.connections.len() < CONNECTIONS_MAX && now_ms >= self.accept_again_ms {
+            for (index, source) in self.listeners.iter().enumerate() {
+                add(Token::Listener(index), source.descriptor());
+            }
+        }
+        for (index, connection) in self.connections.iter().enumerate() {
+            if wanted.streams && (wanted.gathered || connection.gather_ms == 0) {
+                add(Token::Connection(index), connection.descriptor());
+            }
+        }
+    }
+
+    /// Reads every source that poll said is ready.
+    pub fn turn(&mut self, set: &[PollFd], now_ms: u64, sink: &mut impl Sink) -> Turn {
+        let mut turn = Turn::default();
+        // From the end, so that closing a connection moves only ones that have had their turn.
+        for (entry, place) in set.iter().zip(0..self.tokens.len()).rev() {
+            let token = self.tokens[place];
+            let held_back = matches!(token, Token::Connection(index) if self.connections[index].is_held_back());
+            if entry.revents & (READABLE | GONE) == 0 && !held_back {
+                continue;
+            }
+            match token {
+                Token::Datagram(index) => {
+                    let source = &self.datagrams[index];
+                    let (bytes, more) = source.turn(&mut self.batch, sink);
+                    turn.bytes += bytes;
+                    turn.more |= more;
+                    turn.gather_ms = turn.gather_ms.max(source.gather_ms);
+                }
+                Token::Listener(index) => self.accept(index, now_ms),
+                Token::Connection(index) => {
+                    let connection = &mut self.connections[index];
+                    turn.gather_ms = turn.gather_ms.max(connection.gather_ms);
+                    let (bytes, after) = connection.turn(&mut self.buffer, now_ms, sink);
+                    turn.bytes += bytes;
+                    match after {
+                        After::Drained => {}
+                        After::More => turn.more = true,
+                        After::Closed => drop(self.connections.swap_remove(index)),
+                    }
+                }
+            }
+        }
+        turn
+    }
+
+    fn accept(&mut self, index: usize, now_ms: u64) {
+        while self.connections.len() < CONNECTIONS_MAX {
+            match self.listeners[index].accept(now_ms) {
+                Ok(connection) => self.connections.push(connection),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The peer gave up before we took it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    self.accept_again_ms = now_ms + ACCEPT_PAUSE_MS;
+                    break;
+                }
+            }
+        }
+        self.turned_away += 1;
+    }
+
+    /// Some connection holds messages back: as soon as there is room, do not sleep.
+    pub fn hold_messages_back(&self) -> bool {
+        self.connections.iter().any(Connection::is_held_back)
+    }
+
+    /// The next moment at which [`Sources::expire`] or a retried accept has something to do.
+    pub fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
+        let partial = self.connections.iter().filter_map(Connection::partial_deadline_ms).min();
+        let accept = (self.accept_again_ms > now_ms).then_some(self.accept_again_ms);
+        [partial, accept].into_iter().flatten().min()
+    }
+
+    /// Takes messages whose rest never came, and closes their connections.
+    pub fn expire(&mut self, now_ms: u64, sink: &mut impl Sink) {
+        for index in (0..self.connections.len()).rev() {
+            if self.connections[index].partial_deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
+                self.connections.swap_remove(index).give_up_partial(sink);
+            }
+        }
+    }
+
+    /// Takes the fronts of messages that are half here: the agent stops.
+    pub fn close(mut self, sink: &mut impl Sink) {
+        for connection in &mut self.connections {
+            connection.give_up_partial(sink);
+        }
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Gives memory that a burst filled back to the kernel.
+    pub fn give_back(&mut self) {
+        self.batch.give_back();
+        crate::sys::memory::give_back(&mut self.buffer);
+    }
+}
+
+impl core::fmt::Debug for Sources {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("Sources")
+    }
+}

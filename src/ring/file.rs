@@ -1,0 +1,746 @@
+//! The ring itself, over any [`Storage`]: append, commit, sync, read, settle.
+
+use super::cursor::{Counters, Cursor, Loss, Mark, Retry, StreamState};
+use super::frame::{Header, Seal};
+use super::layout::{FileHeader, HEADER_OFFSETS, Layout, SLOT_OFFSETS};
+use super::recover::{OpenError, Recovered, recover};
+use super::storage::{Fault, Place, Storage};
+use super::walk::{Found, Ground, Walk};
+use crate::limits::{APPEND_BUFFER_BYTES, FRAME_HEADER_BYTES, RECLAIM_BYTES, STREAMS_MAX};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Records waiting, and what they take in the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pending {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their frames, padding included.
+    pub bytes: u64,
+}
+
+impl Pending {
+    /// One more frame of this many bytes.
+    pub fn add(&mut self, bytes: u64) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, other: Pending) {
+        self.records = self.records.saturating_sub(other.records);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
+/// What opening found, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Opened {
+    /// There was no ring; now there is an empty one.
+    pub created: bool,
+    /// The size it had before, if that was another; its pending frames were taken over.
+    pub resized_from: Option<u64>,
+    /// Frames found, pending or settled.
+    pub frames: u64,
+    /// Records that were known and are gone; they are in the counters.
+    pub missing: u64,
+    /// A copy of the header was damaged and has been repaired.
+    pub header_repaired: bool,
+}
+
+/// Why a record was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendError {
+    /// The append buffer is full and the disk does not take it. Count the record with [`Loss::Dropped`].
+    Fault(Fault),
+    /// Larger than any frame of this ring, or no such stream: a mistake of the caller's.
+    Unfit,
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AppendError::Fault(fault) => fault.fmt(f),
+            AppendError::Unfit => f.write_str("the record fits no frame of this ring"),
+        }
+    }
+}
+
+/// What [`Ring::next_piece`] added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Piece {
+    /// Records added by this call.
+    pub records: u32,
+    /// The chunk is complete: nothing more will come.
+    pub done: bool,
+}
+
+/// A chunk that is being handed over or waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flight {
+    /// Sequence of its first record; 0: none yet.
+    pub first: u64,
+    /// Sequence of its last record; 0: none yet.
+    pub last: u64,
+    /// Records handed over so far.
+    pub records: u64,
+    /// Bytes handed over so far: headers and payloads, no padding.
+    pub bytes: u64,
+    /// Records among them that were overwritten meanwhile.
+    pub overwritten: u64,
+    /// When the first of these had been received.
+    overwritten_us: u64,
+    overwritten_bytes: u64,
+    padded_bytes: u64,
+    again: u64,
+    again_through: u64,
+    bytes_max: u64,
+    records_max: u64,
+    at: Mark,
+    done: bool,
+}
+
+impl Flight {
+    fn add(&mut self, found: &Found) {
+        if self.records == 0 {
+            self.first = found.at.sequence;
+        }
+        self.last = found.at.sequence;
+        self.records += 1;
+        self.again += u64::from(found.at.sequence <= self.again_through);
+        self.bytes += found.header.frame_bytes() as u64;
+        self.padded_bytes += found.header.padded_bytes() as u64;
+    }
+}
+
+/// A ring file that is open for writing. One owner; see the room's first page for how it is used.
+#[derive(Debug)]
+pub struct Ring<S> {
+    storage: S,
+    ground: Ground,
+    /// As committed, but for what the buffer's frames add to `received`; see [`Ring::slot_cursor`].
+    cursor: Cursor,
+    /// The slot that is written next. The other one is synced, or was never needed.
+    target: usize,
+    /// The slot says less than we know, in a way that recovery could not find out by itself.
+    slot_stale: bool,
+    /// And it must be written before data are written over: the tail has moved.
+    slot_first: bool,
+    /// An acknowledgement is in the slot but perhaps not on the disk.
+    settled_unsynced: bool,
+    /// Something was written since the last sync.
+    unsynced: bool,
+    buffer: Vec<u8>,
+    buffered: [Pending; STREAMS_MAX],
+    /// Sequence that the next record gets.
+    next_sequence: u64,
+    pending: [Pending; STREAMS_MAX],
+    flights: [Option<Flight>; STREAMS_MAX],
+    window: Vec<u8>,
+    latest_us: u64,
+}
+
+impl<S: Storage> Ring<S> {
+    /// Opens the ring at `place`, makes one if there is none, and gives it the size `file_bytes` if it has another. `salt`:
+    /// random, used only for a new file. `now_us`: wall clock, µs since 1970.
+    pub fn open<P: Place<Storage = S>>(
+        place: &mut P,
+        file_bytes: u64,
+        salt: u64,
+        now_us: u64,
+    ) -> Result<(Ring<S>, Opened), OpenError> {
+        let layout = Layout::new(file_bytes).ok_or(OpenError::TooSmall(file_bytes))?;
+        let old = match place.current()? {
+            None => None,
+            Some(storage) => match Ring::open_as_it_is(storage, now_us) {
+                Ok(ring) => Some(ring),
+                Err(OpenError::Blank) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let header = FileHeader { file_bytes, salt, created_us: now_us };
+        match old {
+            Some((ring, opened)) if ring.ground.layout == layout => Ok((ring, opened)),
+            Some((old, opened)) => {
+                let resized_from = Some(old.ground.layout.file_bytes);
+                let header = FileHeader { created_us: old.cursor.created_us, ..header };
+                let ring = old.moved_into(place, layout, header)?;
+                Ok((ring, Opened { resized_from, ..opened }))
+            }
+            None => {
+                let mut ring = Ring::create(place.fresh()?, layout, header)?;
+                ring.latest_us = now_us;
+                place.adopt()?;
+                Ok((ring, Opened { created: true, ..Opened::default() }))
+            }
+        }
+    }
+
+    /// Makes an empty ring in an empty storage: space claimed, everything synced.
+    fn create(mut storage: S, layout: Layout, header: FileHeader) -> Result<Ring<S>, Fault> {
+        storage.allocate(layout.file_bytes)?;
+        for offset in HEADER_OFFSETS {
+            storage.write_at(offset, &header.encode())?;
+        }
+        let recovered = Recovered {
+            ground: Ground { layout, seal: Seal::new(header.salt) },
+            cursor: Cursor::new(header.salt, header.file_bytes, header.created_us),
+            slot: None,
+            pending: Default::default(),
+            changed: true,
+            header_damaged: false,
+            frames: 0,
+            gaps: 0,
+            gap_bytes: 0,
+            missing: 0,
+        };
+        let mut ring = Ring::assemble(storage, recovered, header.created_us);
+        ring.sync()?;
+        Ok(ring)
+    }
+
+    fn open_as_it_is(mut storage: S, now_us: u64) -> Result<(Ring<S>, Opened), OpenError> {
+        let mut window = Vec::new();
+        let recovered = recover(&storage, now_us, &mut window)?;
+        if storage.len()? < recovered.ground.layout.file_bytes {
+            storage.allocate(recovered.ground.layout.file_bytes)?;
+        }
+        if recovered.header_damaged {
+            let Cursor { file_bytes, salt, created_us, .. } = recovered.cursor;
+            for offset in HEADER_OFFSETS {
+                storage.write_at(offset, &FileHeader { file_bytes, salt, created_us }.encode())?;
+            }
+        }
+        // The newest slot may be in memory only: after this it is on the disk, and the other one may be written.
+        storage.sync()?;
+        let opened = Opened {
+            frames: recovered.frames,
+            missing: recovered.missing,
+            header_repaired: recovered.header_damaged,
+            ..Opened::default()
+        };
+        Ok((Ring::assemble(storage, recovered, now_us), opened))
+    }
+
+    fn assemble(storage: S, recovered: Recovered, now_us: u64) -> Ring<S> {
+        Ring {
+            storage,
+            next_sequence: recovered.cursor.head.sequence,
+            cursor: recovered.cursor,
+            target: recovered.slot.map_or(0, |slot| 1 - slot),
+            slot_stale: recovered.changed,
+            slot_first: recovered.changed,
+            settled_unsynced: false,
+            unsynced: false,
+            buffer: Vec::new(),
+            buffered: Default::default(),
+            pending: recovered.pending,
+            flights: [None; STREAMS_MAX],
+            window: Vec::new(),
+            latest_us: now_us,
+            ground: recovered.ground,
+        }
+    }
+
+    /// Builds a ring of another size beside this one, with this one's pending frames and accounts, and lets it take its place. What does
+    /// not fit is overwritten and counted, oldest first.
+    fn moved_into<P: Place<Storage = S>>(
+        mut self,
+        place: &mut P,
+        layout: Layout,
+        header: FileHeader,
+    ) -> Result<Ring<S>, OpenError> {
+        let mut new = Ring::create(place.fresh()?, layout, header)?;
+        new.latest_us = self.latest_us;
+        let start = Mark { position: 0, sequence: self.cursor.tail.sequence };
+        (new.cursor.tail, new.cursor.head) = (start, start);
+        new.cursor.lost_unattributed = self.cursor.lost_unattributed;
+        new.cursor.streams = self.cursor.streams;
+        for (index, stream) in new.cursor.streams.iter_mut().enumerate() {
+            // Appending counts them again.
+            stream.counters.received = stream.counters.received.saturating_sub(self.pending[index].records);
+        }
+        let head = self.cursor.head;
+        let mut walk = Walk::new(self.cursor.tail, head.position, core::mem::take(&mut self.window));
+        while let Some(found) = walk.next(&self.storage, &self.ground)? {
+            let Header { stream, flags, received_us, .. } = found.header;
+            let Some(state) = self.cursor.streams.get(usize::from(stream)) else { continue };
+            if found.at.sequence < state.next.sequence {
+                continue;
+            }
+            new.next_sequence = found.at.sequence;
+            let payload = &walk.frame()[FRAME_HEADER_BYTES..];
+            match new.append(stream, flags, received_us, &[payload]) {
+                Ok(_) => {}
+                Err(AppendError::Fault(fault)) => return Err(OpenError::Fault(fault)),
+                Err(AppendError::Unfit) => new.cursor.streams[usize::from(stream)].skip(Loss::Overwritten, received_us),
+            }
+        }
+        new.next_sequence = head.sequence;
+        new.commit()?;
+        new.cursor.head.sequence = head.sequence;
+        new.slot_stale = true;
+        new.sync()?;
+        place.adopt()?;
+        Ok(new)
+    }
+
+    /// Adds a record to a stream, in memory: `parts` one after the other are its payload. Returns its sequence. Commits by
+    /// itself when the append buffer is full. Nothing else happens on the disk, and nothing is allocated but, after
+    /// [`Ring::release_memory`], the buffer.
+    pub fn append(&mut self, stream: u8, flags: u8, received_us: u64, parts: &[&[u8]]) -> Result<u64, AppendError> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let index = usize::from(stream);
+        let Some(length) = u32::try_from(length).ok().filter(|_| index < STREAMS_MAX) else {
+            return Err(AppendError::Unfit);
+        };
+        let header = Header { stream, flags, length, sequence: self.next_sequence, received_us };
+        if header.padded_bytes() > self.ground.layout.frame_bytes_max() {
+            return Err(AppendError::Unfit);
+        }
+        let capacity = self.buffer_bytes_max();
+        if self.buffer.len() + header.padded_bytes() > capacity {
+            self.commit().map_err(AppendError::Fault)?;
+        }
+        if self.buffer.capacity() == 0 {
+            // Pages of it that are never written to are never resident.
+            self.buffer = Vec::with_capacity(capacity);
+        }
+        let at = Mark { position: self.appended_position(), sequence: self.next_sequence };
+        self.ground.seal.encode(&mut self.buffer, self.ground.layout.offset(at.position), &header, parts);
+        self.note_appended(index, at, &header);
+        Ok(at.sequence)
+    }
+
+    fn note_appended(&mut self, index: usize, at: Mark, header: &Header) {
+        self.next_sequence += 1;
+        self.buffered[index].add(header.padded_bytes() as u64);
+        self.latest_us = self.latest_us.max(header.received_us);
+        let state = &mut self.cursor.streams[index];
+        if self.pending[index].records == 0 {
+            state.next = at;
+        }
+        state.counters.received = state.counters.received.saturating_add(1);
+        self.pending[index].add(header.padded_bytes() as u64);
+    }
+
+    fn buffer_bytes_max(&self) -> usize {
+        usize::try_from(self.ground.layout.data_bytes / 2).unwrap_or(usize::MAX).min(APPEND_BUFFER_BYTES)
+    }
+
+    fn appended_position(&self) -> u64 {
+        self.cursor.head.position + self.buffer.len() as u64
+    }
+
+    /// Takes what was appended to the file: one write, two at the end of the data area. Overwrites the oldest frames if it must.
+    /// After a failure everything is still in memory; call again later.
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        if !self.buffer.is_empty() {
+            self.make_room(self.buffer.len() as u64)?;
+            if self.slot_first {
+                self.write_slot()?;
+            }
+            self.write_buffer()?;
+        }
+        if self.slot_stale { self.write_slot() } else { Ok(()) }
+    }
+
+    fn write_buffer(&mut self) -> Result<(), Fault> {
+        self.unsynced = true;
+        for (offset, range) in self.ground.layout.places(self.cursor.head.position, self.buffer.len()) {
+            self.storage.write_at(offset, &self.buffer[range])?;
+        }
+        self.cursor.head = Mark { position: self.appended_position(), sequence: self.next_sequence };
+        self.buffered = Default::default();
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Commits, and returns when everything would survive a power cut. Does nothing if nothing changed. After a failure all is as
+    /// before; call again later.
+    pub fn sync(&mut self) -> Result<(), Fault> {
+        self.commit()?;
+        if !self.unsynced {
+            return Ok(());
+        }
+        self.write_slot()?;
+        self.storage.sync()?;
+        self.unsynced = false;
+        self.settled_unsynced = false;
+        self.target = 1 - self.target;
+        Ok(())
+    }
+
+    /// Whether [`Ring::sync`] would do anything.
+    pub fn is_dirty(&self) -> bool {
+        self.unsynced || self.slot_stale || !self.buffer.is_empty()
+    }
+
+    /// Writes the slot whose contents are older than the last sync.
+    fn write_slot(&mut self) -> Result<(), Fault> {
+        self.unsynced = true;
+        self.slot_stale = true;
+        let mut cursor = self.slot_cursor();
+        cursor.generation += 1;
+        self.storage.write_at(SLOT_OFFSETS[self.target], &cursor.encode())?;
+        self.cursor.generation = cursor.generation;
+        self.slot_stale = false;
+        self.slot_first = false;
+        Ok(())
+    }
+
+    /// The cursor as it is in the file: without the frames that are only in memory, and with those counted as overwritten that were,
+    /// though the answer to their chunk may yet say that they had been delivered.
+    fn slot_cursor(&self) -> Cursor {
+        let mut cursor = self.cursor.clone();
+        for (index, stream) in cursor.streams.iter_mut().enumerate() {
+            let counters = &mut stream.counters;
+            counters.received = counters.received.saturating_sub(self.buffered[index].records);
+            if let Some(flight) = &self.flights[index] {
+                stream.lose(Loss::Overwritten, flight.overwritten, flight.overwritten_us);
+            }
+            if self.pending[index].records == 0 {
+                stream.next = cursor.head;
+            }
+        }
+        cursor
+    }
+
+    /// Moves the tail so far that `bytes` fit behind the head: over settled frames alone if that is enough, otherwise over the oldest
+    /// pending ones, some more than needed, so that this is not done for each record.
+    fn make_room(&mut self, bytes: u64) -> Result<(), Fault> {
+        let Cursor { head, tail, .. } = self.cursor;
+        let needed = (head.position + bytes).saturating_sub(self.ground.layout.data_bytes);
+        if needed <= tail.position {
+            return Ok(());
+        }
+        self.slot_first = true;
+        self.slot_stale = true;
+        let first_pending = self.first_pending();
+        if first_pending.position >= needed {
+            self.cursor.tail = first_pending;
+            return Ok(());
+        }
+        let step = RECLAIM_BYTES.min(self.ground.layout.data_bytes / 8);
+        self.overwrite_through((needed + step).min(head.position))
+    }
+
+    /// The oldest frame in the file that some stream still needs; the head if there is none.
+    fn first_pending(&self) -> Mark {
+        let needed = (0..STREAMS_MAX).filter(|&index| self.pending[index].records > 0);
+        let nexts = needed.map(|index| self.cursor.streams[index].next);
+        let first = nexts.min_by_key(|next| next.position).unwrap_or(self.cursor.head);
+        if first.position < self.cursor.head.position { first } else { self.cursor.head }
+    }
+
+    fn overwrite_through(&mut self, position: u64) -> Result<(), Fault> {
+        let head = self.cursor.head;
+        let mut walk = Walk::new(self.cursor.tail, head.position, core::mem::take(&mut self.window));
+        let walked = loop {
+            match walk.next(&self.storage, &self.ground) {
+                Ok(Some(found)) if found.at.position >= position => break Ok(found.at),
+                Ok(Some(found)) => {
+                    self.overwrite(&found);
+                    self.cursor.tail = found.end;
+                }
+                Ok(None) => break Ok(head),
+                Err(fault) => break Err(fault),
+            }
+        };
+        self.window = walk.into_window();
+        self.cursor.tail = walked?;
+        let tail = self.cursor.tail;
+        for stream in &mut self.cursor.streams {
+            if stream.next.position < tail.position {
+                stream.next = tail;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a frame that is about to be overwritten, if it was still needed.
+    fn overwrite(&mut self, found: &Found) {
+        let index = usize::from(found.header.stream);
+        let state = &mut self.cursor.streams[index];
+        if found.at.sequence < state.next.sequence || self.pending[index].records == 0 {
+            return;
+        }
+        let received_us = found.header.received_us;
+        match &mut self.flights[index] {
+            Some(flight) if found.at.sequence <= flight.last => {
+                flight.overwritten += 1;
+                flight.overwritten_bytes += found.header.padded_bytes() as u64;
+                flight.overwritten_us = if flight.overwritten == 1 { received_us } else { flight.overwritten_us };
+            }
+            _ => {
+                state.lose(Loss::Overwritten, 1, received_us);
+                self.pending[index].remove(Pending { records: 1, bytes: found.header.padded_bytes() as u64 });
+            }
+        }
+    }
+
+    /// Starts a chunk of a stream at its oldest pending record: at most `bytes_max` bytes of headers and payloads and
+    /// `records_max` records, but at least one record. `false`: nothing is pending, or a chunk of this stream is under way.
+    pub fn begin_chunk(&mut self, stream: u8, bytes_max: u64, records_max: u64) -> bool {
+        let index = usize::from(stream);
+        let Some(pending) = self.pending.get(index) else { return false };
+        if self.flights[index].is_some() || pending.records <= self.buffered[index].records {
+            return false;
+        }
+        let state = &self.cursor.streams[index];
+        let (at, again_through) = (state.next, state.handed_through);
+        self.flights[index] = Some(Flight { at, again_through, bytes_max, records_max, ..Flight::default() });
+        true
+    }
+
+    /// Adds the next frames of the chunk to `piece`: header and payload of each, without padding, as [`super::frame::split`] takes them apart.
+    /// Stops before `piece` would be longer than `bytes_max`, but adds at least one frame to an empty one. Ask for 64 KiB or so:
+    /// each call reads the file anew. The chunk ends at its bounds, or where the stream has no further committed record;
+    /// If what was pending turns out to be damaged, it is counted, and a chunk of no record ends by itself: `done`, and
+    /// [`Ring::flight`] is `None`.
+    /// On failure nothing was added; call again, or [`Ring::put_back`].
+    pub fn next_piece(&mut self, stream: u8, piece: &mut Vec<u8>, bytes_max: usize) -> Result<Piece, Fault> {
+        let index = usize::from(stream);
+        let Some(mut flight) = self.flights.get(index).copied().flatten().filter(|flight| !flight.done) else {
+            return Ok(Piece { records: 0, done: true });
+        };
+        let tail = self.cursor.tail;
+        let from = if flight.at.position < tail.position { tail } else { flight.at };
+        let begun = piece.len();
+        let mut walk = Walk::new(from, self.cursor.head.position, core::mem::take(&mut self.window));
+        let filled = fill_piece(&mut walk, &self.storage, &self.ground, stream, &mut flight, piece, bytes_max);
+        flight.at = walk.at;
+        self.window = walk.into_window();
+        let end = match filled {
+            Ok(end) => end,
+            Err(fault) => {
+                piece.truncate(begun);
+                return Err(fault);
+            }
+        };
+        flight.done = end != PieceEnd::Full;
+        let before = self.flights[index].replace(flight).unwrap_or_default();
+        self.note_handed(index, &before, &flight);
+        if end == PieceEnd::Head {
+            self.count_damaged(index, &flight);
+        }
+        if flight.done {
+            self.window = Vec::new();
+            if flight.records == 0 {
+                self.flights[index] = None;
+                self.cursor.streams[index].next = flight.at;
+            }
+            // So that a restart knows what may have been delivered already. Not urgent: tried again with the next commit.
+            let _ = self.write_slot();
+        }
+        let records = u32::try_from(flight.records - before.records).unwrap_or(u32::MAX);
+        Ok(Piece { records, done: flight.done })
+    }
+
+    fn note_handed(&mut self, index: usize, before: &Flight, flight: &Flight) {
+        let state = &mut self.cursor.streams[index];
+        state.counters.sent_again = state.counters.sent_again.saturating_add(flight.again - before.again);
+        if flight.done {
+            state.handed_through = state.handed_through.max(flight.last);
+        }
+    }
+
+    /// The walk has come to the head: what is pending and was not found has been damaged.
+    fn count_damaged(&mut self, index: usize, flight: &Flight) {
+        let buffered = self.buffered[index];
+        let found = Pending { records: flight.records + buffered.records, bytes: flight.padded_bytes + buffered.bytes };
+        let damaged = self.pending[index].records.saturating_sub(found.records);
+        self.pending[index] = found;
+        self.cursor.streams[index].lose(Loss::Corrupt, damaged, self.latest_us);
+        self.slot_stale |= damaged > 0;
+    }
+
+    /// The chunk of this stream that is under way.
+    pub fn flight(&self, stream: u8) -> Option<&Flight> {
+        self.flights.get(usize::from(stream)).and_then(Option::as_ref)
+    }
+
+    /// The service has the chunk: its records are settled, `retry` is reset. Of all acknowledgements at most one is not yet synced
+    /// when this returns; the disk's failure to do so is reported, but the chunk is settled all the same.
+    pub fn acknowledge(&mut self, stream: u8) -> Result<(), Fault> {
+        self.settle(stream, None)
+    }
+
+    /// The service will never take the chunk's records: settled and counted as refused. As [`Ring::acknowledge`].
+    pub fn refuse(&mut self, stream: u8) -> Result<(), Fault> {
+        self.settle(stream, Some(Loss::Refused))
+    }
+
+    /// The chunk is given up: settled and counted as discarded. As [`Ring::acknowledge`].
+    pub fn discard(&mut self, stream: u8) -> Result<(), Fault> {
+        self.settle(stream, Some(Loss::Discarded))
+    }
+
+    fn settle(&mut self, stream: u8, loss: Option<Loss>) -> Result<(), Fault> {
+        let index = usize::from(stream);
+        let Some(flight) = self.flights.get_mut(index).and_then(Option::take) else { return Ok(()) };
+        // If the one before is not yet on the disk, it gets there first: a power cut takes back one chunk, not two.
+        let synced = if self.settled_unsynced { self.sync() } else { Ok(()) };
+        self.pending[index].remove(Pending { records: flight.records, bytes: flight.padded_bytes });
+        let state = &mut self.cursor.streams[index];
+        match loss {
+            None => {
+                state.counters.sent = state.counters.sent.saturating_add(flight.records);
+                state.acknowledged = state.acknowledged.max(flight.last);
+            }
+            Some(loss) => state.lose(loss, flight.records, self.latest_us),
+        }
+        state.retry = Retry::default();
+        if flight.at.position > state.next.position {
+            state.next = flight.at;
+        }
+        self.settled_unsynced = true;
+        let written = self.write_slot();
+        synced.and(written)
+    }
+
+    /// The chunk was not delivered, or nobody knows: its records are pending again, but for those that were overwritten meanwhile.
+    pub fn put_back(&mut self, stream: u8) {
+        let index = usize::from(stream);
+        let Some(flight) = self.flights.get_mut(index).and_then(Option::take) else { return };
+        self.window = Vec::new();
+        let state = &mut self.cursor.streams[index];
+        state.handed_through = state.handed_through.max(flight.last);
+        state.lose(Loss::Overwritten, flight.overwritten, flight.overwritten_us);
+        self.pending[index].remove(Pending { records: flight.overwritten, bytes: flight.overwritten_bytes });
+        self.slot_stale = true;
+    }
+
+    /// Counts what happened to records outside the ring. A loss of [`Loss::Dropped`] counts as received, too.
+    pub fn count(&mut self, stream: u8, loss: Loss, records: u64, now_us: u64) {
+        let Some(state) = self.cursor.streams.get_mut(usize::from(stream)) else { return };
+        if loss == Loss::Dropped {
+            state.counters.received = state.counters.received.saturating_add(records);
+        }
+        state.lose(loss, records, now_us);
+        self.latest_us = self.latest_us.max(now_us);
+        self.slot_stale = true;
+    }
+
+    /// Keeps a stream's retry schedule; in the file with the next commit.
+    pub fn set_retry(&mut self, stream: u8, retry: Retry) {
+        if let Some(state) = self.cursor.streams.get_mut(usize::from(stream)) {
+            state.retry = retry;
+            self.slot_stale = true;
+        }
+    }
+
+    /// How a stream stands: counters, retry schedule. `None`: there is no such stream.
+    pub fn stream(&self, stream: u8) -> Option<&StreamState> {
+        self.cursor.streams.get(usize::from(stream))
+    }
+
+    /// What of a stream waits, in flight or not.
+    pub fn pending(&self, stream: u8) -> Pending {
+        self.pending.get(usize::from(stream)).copied().unwrap_or_default()
+    }
+
+    /// What of all streams waits.
+    pub fn pending_total(&self) -> Pending {
+        self.pending.iter().fold(Pending::default(), |sum, pending| Pending {
+            records: sum.records + pending.records,
+            bytes: sum.bytes + pending.bytes,
+        })
+    }
+
+    /// What happened to a stream's records since losses were last reported. Ask [`Counters::lost`] whether there is anything to
+    /// report; the span of time is in [`StreamState`].
+    pub fn unreported(&self, stream: u8) -> Counters {
+        self.stream(stream).map(|state| state.counters.since(&state.reported)).unwrap_or_default()
+    }
+
+    /// Losses up to now are reported: append the report first, then call this, then commit.
+    pub fn mark_reported(&mut self, stream: u8) {
+        if let Some(state) = self.cursor.streams.get_mut(usize::from(stream)) {
+            state.reported = state.counters;
+            (state.first_loss_us, state.last_loss_us) = (0, 0);
+            self.slot_stale = true;
+        }
+    }
+
+    /// Frames that crashes took and of which nothing is known but that their numbers are missing.
+    pub fn lost_unattributed(&self) -> u64 {
+        self.cursor.lost_unattributed
+    }
+
+    /// Bytes that can be appended, frames and padding, before a pending frame is overwritten.
+    pub fn free_bytes(&self) -> u64 {
+        let used = self.appended_position() - self.first_pending().position;
+        self.ground.layout.data_bytes.saturating_sub(used)
+    }
+
+    /// Bytes that a record with this payload takes.
+    pub fn record_bytes(payload_bytes: usize) -> u64 {
+        let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
+        Header { stream: 0, flags: 0, length, sequence: 0, received_us: 0 }.padded_bytes() as u64
+    }
+
+    /// Bytes for frames, all in all.
+    pub fn data_bytes(&self) -> u64 {
+        self.ground.layout.data_bytes
+    }
+
+    /// Where the next frame goes and which sequence it gets.
+    pub fn head(&self) -> Mark {
+        Mark { position: self.appended_position(), sequence: self.next_sequence }
+    }
+
+    /// The oldest frame that is still in the file.
+    pub fn tail(&self) -> Mark {
+        self.cursor.tail
+    }
+
+    /// Gives memory back that is not needed while nothing happens. The next append takes it again.
+    pub fn release_memory(&mut self) {
+        self.window = Vec::new();
+        if self.buffer.is_empty() {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+/// Where a piece ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PieceEnd {
+    /// The piece is full; the chunk goes on.
+    Full,
+    /// The chunk has reached its bounds.
+    Bounds,
+    /// There is no further frame of the stream.
+    Head,
+}
+
+/// Adds frames of one stream to a piece, and to the flight's sums, until one of the bounds is reached.
+fn fill_piece<S: Storage>(
+    walk: &mut Walk,
+    storage: &S,
+    ground: &Ground,
+    stream: u8,
+    flight: &mut Flight,
+    piece: &mut Vec<u8>,
+    piece_bytes_max: usize,
+) -> Result<PieceEnd, Fault> {
+    while let Some(found) = walk.next(storage, ground)? {
+        if found.header.stream != stream {
+            continue;
+        }
+        let frame = walk.frame();
+        let bytes = flight.bytes + frame.len() as u64;
+        let end = if flight.records > 0 && (bytes > flight.bytes_max || flight.records >= flight.records_max) {
+            PieceEnd::Bounds
+        } else if !piece.is_empty() && piece.len() + frame.len() > piece_bytes_max {
+            PieceEnd::Full
+        } else {
+            piece.extend_from_slice(frame);
+            flight.add(&found);
+            continue;
+        };
+        walk.step_back(&found);
+        return Ok(end);
+    }
+    Ok(PieceEnd::Head)
+}

@@ -1,0 +1,168 @@
+//! From frame to frame, over damage: the one way in which frames are found, after a crash and in daily work.
+
+use super::cursor::Mark;
+use super::frame::{Header, Seal};
+use super::layout::{ALIGN, Layout};
+use super::storage::{Fault, Storage};
+use crate::limits::{FRAME_HEADER_BYTES, READ_WINDOW_BYTES};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// What a walk needs to know of the file.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// How the file is divided.
+    pub layout: Layout,
+    /// What makes its frames its own.
+    pub seal: Seal,
+}
+
+/// A frame that was found: whole, at its place, newer than all that were found before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Where it stands, and its sequence.
+    pub at: Mark,
+    /// Where the next one begins at the earliest.
+    pub end: Mark,
+    /// What it says of itself.
+    pub header: Header,
+}
+
+/// A walk along the ring. Memory: one window of at most [`READ_WINDOW_BYTES`].
+#[derive(Debug)]
+pub struct Walk {
+    /// Where it stands: nothing before this is looked at again.
+    pub at: Mark,
+    end: u64,
+    floor: u64,
+    /// Frames below the floor: stale ones.
+    pub stale: u64,
+    /// Frames at or above the floor whose sequence fell behind one found before.
+    pub fallen: u64,
+    /// Places where no frame stands, each of any length.
+    pub gaps: u64,
+    /// Bytes in these places.
+    pub gap_bytes: u64,
+    window: Vec<u8>,
+    window_at: u64,
+    frame: Range<usize>,
+    wasted_bytes: u64,
+}
+
+/// A walk checksums at most this many times the ring's bytes in vain. Damage never comes near; a file made to keep us busy would.
+const WASTE_MAX: u64 = 32;
+
+impl Walk {
+    /// A walk over the frames that begin at `from` or later and before the position `end`. Frames with a sequence below
+    /// `from.sequence` are passed over. `window` is memory to use; [`Walk::into_window`] gives it back.
+    pub fn new(from: Mark, end: u64, mut window: Vec<u8>) -> Walk {
+        window.clear();
+        Walk {
+            at: from,
+            end,
+            floor: from.sequence,
+            stale: 0,
+            fallen: 0,
+            gaps: 0,
+            gap_bytes: 0,
+            window,
+            window_at: from.position,
+            frame: 0..0,
+            wasted_bytes: 0,
+        }
+    }
+
+    /// The memory that [`Walk::new`] was given.
+    pub fn into_window(self) -> Vec<u8> {
+        self.window
+    }
+
+    /// The next frame, `None` at the end. After a failure the walk stands where it stood and may be tried again.
+    pub fn next<S: Storage>(&mut self, storage: &S, ground: &Ground) -> Result<Option<Found>, Fault> {
+        let mut in_gap = false;
+        while self.at.position < self.end {
+            let Some(header) = self.whole_frame(storage, ground)? else {
+                self.gaps += u64::from(!in_gap);
+                self.gap_bytes += ALIGN;
+                in_gap = true;
+                self.at.position += ALIGN;
+                continue;
+            };
+            in_gap = false;
+            let at = Mark { position: self.at.position, sequence: header.sequence };
+            self.at.position += header.padded_bytes() as u64;
+            if header.sequence < self.at.sequence {
+                let counter = if header.sequence < self.floor { &mut self.stale } else { &mut self.fallen };
+                *counter += 1;
+                continue;
+            }
+            self.at.sequence = header.sequence + 1;
+            return Ok(Some(Found { at, end: self.at, header }));
+        }
+        Ok(None)
+    }
+
+    /// Header and payload of the frame found last.
+    pub fn frame(&self) -> &[u8] {
+        self.window.get(self.frame.clone()).unwrap_or_default()
+    }
+
+    /// Goes back to the beginning of the frame found last, so that it is found again.
+    pub fn step_back(&mut self, found: &Found) {
+        self.at = found.at;
+    }
+
+    fn whole_frame<S: Storage>(&mut self, storage: &S, ground: &Ground) -> Result<Option<Header>, Fault> {
+        let start = self.have(FRAME_HEADER_BYTES, storage, ground)?;
+        let Some(header) = ground.seal.peek(&self.window[start..]) else { return Ok(None) };
+        let length = header.frame_bytes();
+        if length > ground.layout.frame_bytes_max() {
+            return Ok(None);
+        }
+        let start = self.have(length, storage, ground)?;
+        self.frame = start..start + length;
+        let whole = ground.seal.holds(ground.layout.offset(self.at.position), &self.window[self.frame.clone()]);
+        if !whole {
+            self.wasted_bytes += length as u64;
+            if self.wasted_bytes > ground.layout.data_bytes * WASTE_MAX {
+                self.end = self.at.position;
+            }
+        }
+        Ok(whole.then_some(header))
+    }
+
+    /// Makes sure that the window holds `length` bytes from where the walk stands; returns where in it they begin.
+    fn have<S: Storage>(&mut self, length: usize, storage: &S, ground: &Ground) -> Result<usize, Fault> {
+        let start = usize::try_from(self.at.position - self.window_at).unwrap_or(usize::MAX);
+        if start.saturating_add(length) <= self.window.len() {
+            return Ok(start);
+        }
+        let left = usize::try_from(self.end - self.at.position).unwrap_or(usize::MAX);
+        let ring = usize::try_from(ground.layout.data_bytes).unwrap_or(usize::MAX);
+        self.window_at = self.at.position;
+        self.window.clear();
+        self.window.resize(left.min(READ_WINDOW_BYTES).max(length).min(ring), 0);
+        for (offset, range) in ground.layout.places(self.at.position, self.window.len()) {
+            if let Err(fault) = read_around_damage(storage, offset, &mut self.window[range]) {
+                self.window.clear();
+                return Err(fault);
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Reads; where the device fails in some places only, these read as zeros, so that a bad sector costs the frames on it and
+/// nothing else. A device that gives nothing at all is a failure: it may be back later.
+fn read_around_damage<S: Storage>(storage: &S, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+    const PIECE: usize = 4096;
+    let Err(fault) = storage.read_at(offset, bytes) else { return Ok(()) };
+    let mut good = 0;
+    for (index, piece) in (0u64..).zip(bytes.chunks_mut(PIECE)) {
+        match storage.read_at(offset + index * PIECE as u64, piece) {
+            Ok(()) => good += 1,
+            Err(_) => piece.fill(0),
+        }
+    }
+    if good > 0 { Ok(()) } else { Err(fault) }
+}

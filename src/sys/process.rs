@@ -1,0 +1,134 @@
+//! Fork, reap, and privilege that only shrinks.
+
+use core::ffi::c_int;
+use std::io;
+use std::os::fd::RawFd;
+
+/// A child process of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pid(libc::pid_t);
+
+/// Which side of a fork this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The process that forked, and its new child.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this exit code.
+    Exited(c_int),
+    /// By this signal.
+    Killed(c_int),
+}
+
+/// Makes a copy of this process. Sound because the process never has a second thread, so the child may run anything.
+/// Fails at the process or memory limit.
+pub fn fork() -> io::Result<Side> {
+    // SAFETY: one thread only (an invariant of the whole program, tested by tracing clone), so no lock can be held.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Side::Child),
+        pid => Ok(Side::Parent(Pid(pid))),
+    }
+}
+
+/// Takes the end of this child if it has ended; never waits.
+pub fn reap(pid: Pid) -> Option<Ended> {
+    wait(pid, libc::WNOHANG)
+}
+
+/// Ends this child now and takes its end.
+pub fn kill_and_reap(pid: Pid) {
+    // SAFETY: the child is not reaped yet, so the number is still its own.
+    unsafe { libc::kill(pid.0, libc::SIGKILL) };
+    wait(pid, 0);
+}
+
+fn wait(pid: Pid, options: c_int) -> Option<Ended> {
+    let mut status: c_int = 0;
+    loop {
+        // SAFETY: the pointer is to a live int.
+        let ended = unsafe { libc::waitpid(pid.0, &mut status, options) };
+        if ended == pid.0 {
+            let killed = libc::WIFSIGNALED(status);
+            return Some(if killed {
+                Ended::Killed(libc::WTERMSIG(status))
+            } else {
+                Ended::Exited(libc::WEXITSTATUS(status))
+            });
+        }
+        if ended != -1 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
+/// Ends this process at once: no destructors, no buffers flushed. For the child, whose buffers are copies of the parent's.
+pub fn exit_now(code: c_int) -> ! {
+    // SAFETY: _exit does not return and touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor from 3 up save these: a child must hold neither the ring, nor the lock, nor a socket.
+pub fn close_all_but(kept: &[RawFd]) {
+    for descriptor in 3..descriptors_end() {
+        if !kept.contains(&descriptor) {
+            // SAFETY: the owners of these numbers are the parent's values, which the child never uses again.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+}
+
+/// One past the highest open descriptor, from `/proc/self/fd`; without /proc, the limit on descriptors.
+fn descriptors_end() -> RawFd {
+    let open = std::fs::read_dir("/proc/self/fd")
+        .ok()
+        .and_then(|entries| entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok()).max());
+    open.map_or_else(descriptor_limit, |highest| highest + 1)
+}
+
+fn descriptor_limit() -> RawFd {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live rlimit, which the kernel fills.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    RawFd::try_from(limit.rlim_cur).unwrap_or(65_536).clamp(256, 65_536)
+}
+
+/// What every command does first: files are for the owner only.
+pub fn restrict_file_modes() {
+    // SAFETY: umask cannot fail.
+    unsafe { libc::umask(0o077) };
+}
+
+/// What the daemon gives up for good: new privileges through programs it might run (3.5 and later), and core dumps or
+/// debuggers of the same account reading its memory.
+pub fn renounce_privileges() {
+    // SAFETY: prctl with constant arguments; where the kernel does not know them nothing happens.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
+}
+
+/// Lets others go first on a busy processor: intake before upload. `steps` of nice(2).
+pub fn yield_priority(steps: c_int) {
+    // SAFETY: nice has no memory effects.
+    unsafe { libc::nice(steps) };
+}
+
+/// Makes the kernel end this process when its parent dies, so that no orphan uploads beside a new agent. The parent may
+/// already be gone by now: compare [`parent_id`] before and after.
+pub fn die_with_parent() {
+    // SAFETY: prctl with constant arguments.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// The process that would be told of our end.
+pub fn parent_id() -> u32 {
+    std::os::unix::process::parent_id()
+}

@@ -1,0 +1,238 @@
+//! One request body: `{"DataType":…,"IPName":…,"DataItems":[…]}`, plain or compressed while it is made.
+//!
+//! Items are gathered in a small buffer and compressed from there: the text of a whole body exists only when it is to be
+//! sent as it is.
+
+use super::Stream;
+use super::deflate::Compressor;
+use super::items::{Renderer, ThisHost};
+use super::render::unix_from_local;
+use super::text::Text;
+use crate::limits::{BODY_BYTES_MAX, BODY_GATHER_BYTES, BODY_WIRE_BYTES_MAX};
+use crate::sys;
+
+/// The body being made, and the buffers that serve one body after another.
+pub struct Body {
+    renderer: Renderer,
+    compressor: Option<Compressor>,
+    /// What is not yet compressed; without a compressor, the whole body.
+    text: Text,
+    stream: Stream,
+    records: u32,
+    malformed: u32,
+    body_bytes: u64,
+    overflowed: bool,
+}
+
+impl Body {
+    /// Bodies of this host in its zone; `compress`: as zlib streams (`Content-Encoding: deflate`).
+    pub fn new(compress: bool) -> Self {
+        let host = ThisHost { name: sys::host::hostname(), address: sys::host::primary_address() };
+        Self::with_renderer(compress, Renderer::new(host, unix_from_local))
+    }
+
+    /// As [`Body::new`], for a host and a zone that the caller chose.
+    pub fn with_renderer(compress: bool, renderer: Renderer) -> Self {
+        Body {
+            renderer,
+            compressor: compress.then(|| Compressor::new(BODY_WIRE_BYTES_MAX)),
+            text: Text::default(),
+            stream: Stream::Syslog,
+            records: 0,
+            malformed: 0,
+            body_bytes: 0,
+            overflowed: false,
+        }
+    }
+
+    /// Starts a body, forgetting the one before.
+    pub fn begin(&mut self, stream: Stream) {
+        self.text.truncate(0);
+        if let Some(compressor) = &mut self.compressor {
+            compressor.reset();
+        }
+        (self.records, self.malformed, self.body_bytes, self.overflowed) = (0, 0, 0, false);
+        self.text.put_slice(opening(stream));
+        self.stream = stream;
+    }
+
+    /// Adds the item of one frame: its payload, and when it was received (µs since 1970). A payload that is no record of the
+    /// stream is left out and counted in [`Body::malformed`].
+    pub fn add(&mut self, received_us: u64, payload: &[u8]) {
+        if self.overflowed {
+            return;
+        }
+        let before = self.text.len();
+        if self.records > 0 {
+            self.text.put(b",");
+        }
+        if self.renderer.item(self.stream, received_us, payload, &mut self.text) {
+            self.records += 1;
+        } else {
+            self.text.truncate(before);
+            self.malformed += 1;
+        }
+        if self.text.len() >= BODY_GATHER_BYTES {
+            self.pass_on();
+        }
+    }
+
+    /// Ends the body and gives its bytes as they go on the wire. `None`: it is above [`BODY_BYTES_MAX`], or on the wire above
+    /// [`BODY_WIRE_BYTES_MAX`]; fewer records have to be tried. A body of one record always fits.
+    pub fn finish(&mut self) -> Option<&[u8]> {
+        self.text.put(b"]}");
+        self.pass_on();
+        if self.overflowed {
+            return None;
+        }
+        match &mut self.compressor {
+            Some(compressor) => compressor.finish().ok(),
+            None => Some(self.text.as_bytes()),
+        }
+    }
+
+    /// Records in the body.
+    pub fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// Payloads left out because they were no record of the stream.
+    pub fn malformed(&self) -> u32 {
+        self.malformed
+    }
+
+    /// Bytes of the finished body before compression.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// Takes what was gathered: into the compressor, or, where there is none, leaves it as the body so far.
+    fn pass_on(&mut self) {
+        let wire_ok;
+        match &mut self.compressor {
+            Some(compressor) => {
+                self.body_bytes += self.text.len() as u64;
+                wire_ok = compressor.feed(self.text.as_bytes()).is_ok();
+                self.text.truncate(0);
+                self.text.shrink_to(2 * BODY_GATHER_BYTES); // after an item far larger than the rest
+            }
+            None => {
+                self.body_bytes = self.text.len() as u64;
+                wire_ok = self.text.len() <= BODY_WIRE_BYTES_MAX;
+            }
+        }
+        self.overflowed |= !wire_ok || self.body_bytes > BODY_BYTES_MAX;
+    }
+}
+
+/// Everything in front of the first item. Names and case as the service knows them.
+fn opening(stream: Stream) -> &'static [u8] {
+    match stream {
+        Stream::Syslog => br#"{"DataType":"LINUX_SYSLOGS_BLOB","IPName":"LOGMANAGEMENT","DataItems":["#,
+        Stream::Operation => br#"{"DataType":"OPERATION_BLOB","IPName":"LogManagement","DataItems":["#,
+        Stream::Heartbeat => br#"{"DataType":"HEALTH_ASSESSMENT_BLOB","IPName":"LogManagement","DataItems":["#,
+        Stream::Perf => br#"{"DataType":"LINUX_PERF_BLOB","IPName":"LogManagement","DataItems":["#,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{MESSAGE_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
+    use crate::record::{Sender, encode};
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use alloc::{format, vec};
+
+    fn body(compress: bool) -> Body {
+        let host = ThisHost { name: String::from("web01"), address: None };
+        Body::with_renderer(compress, Renderer::new(host, |time| time.unix_s_as_utc()))
+    }
+
+    fn payload(message: &[u8]) -> Vec<u8> {
+        let mut header = [0; RECORD_HEADER_BYTES_MAX];
+        [encode::header(Sender::Local, &mut header), message].concat()
+    }
+
+    fn inflated(wire: &[u8], body_bytes: u64) -> Vec<u8> {
+        let mut text = vec![0; usize::try_from(body_bytes).unwrap() + 1];
+        let mut state = zlib_rs::Inflate::new(true, 15);
+        let status = state.decompress(wire, &mut text, zlib_rs::InflateFlush::Finish);
+        assert_eq!(status, Ok(zlib_rs::Status::StreamEnd));
+        assert_eq!(state.total_out(), body_bytes);
+        text.pop();
+        text
+    }
+
+    #[test]
+    fn compressed_and_plain_bodies_say_the_same() {
+        let (mut plain, mut compressed) = (body(false), body(true));
+        for records in [0, 1, 2, 1000] {
+            for body in [&mut plain, &mut compressed] {
+                body.begin(Stream::Syslog);
+                for number in 0..records {
+                    body.add(number, &payload(format!("<13>Nov 22 07:00:00 h app: message {number}").as_bytes()));
+                }
+            }
+            let text = Vec::from(plain.finish().unwrap());
+            let wire = Vec::from(compressed.finish().unwrap());
+            assert_eq!(plain.body_bytes(), text.len() as u64);
+            assert_eq!(inflated(&wire, compressed.body_bytes()), text);
+            assert_eq!((u64::from(plain.records()), u64::from(compressed.records())), (records, records));
+            let value: miniserde::json::Value =
+                miniserde::json::from_str(core::str::from_utf8(&text).unwrap()).unwrap();
+            let miniserde::json::Value::Object(wrapper) = value else { panic!("an object") };
+            let Some(miniserde::json::Value::Array(items)) = wrapper.get("DataItems") else { panic!("an array") };
+            assert_eq!(items.len() as u64, records);
+        }
+    }
+
+    #[test]
+    fn each_stream_has_its_wrapper_and_what_is_no_item_is_left_out_and_counted() {
+        let mut body = body(false);
+        let mut check = |stream, payloads: &[&[u8]], expected: &str, malformed| {
+            body.begin(stream);
+            payloads.iter().for_each(|payload| body.add(0, payload));
+            assert_eq!(core::str::from_utf8(body.finish().unwrap()), Ok(expected));
+            assert_eq!(body.malformed(), malformed);
+        };
+        check(
+            Stream::Syslog,
+            &[b"", b"\x09foreign"],
+            r#"{"DataType":"LINUX_SYSLOGS_BLOB","IPName":"LOGMANAGEMENT","DataItems":[]}"#,
+            2,
+        );
+        check(
+            Stream::Perf,
+            &[b"\xff", br#"{"a":1}"#, b"", br#"{"b":2}"#],
+            r#"{"DataType":"LINUX_PERF_BLOB","IPName":"LogManagement","DataItems":[{"a":1},{"b":2}]}"#,
+            2,
+        );
+        check(
+            Stream::Heartbeat,
+            &[b"{\xff}"],
+            r#"{"DataType":"HEALTH_ASSESSMENT_BLOB","IPName":"LogManagement","DataItems":[]}"#,
+            1,
+        );
+        check(
+            Stream::Operation,
+            &[b"{}"],
+            r#"{"DataType":"OPERATION_BLOB","IPName":"LogManagement","DataItems":[{}]}"#,
+            0,
+        );
+    }
+
+    #[test]
+    fn one_record_always_fits_and_too_many_are_an_overflow_not_a_cut() {
+        let worst = payload(&vec![1; MESSAGE_BYTES_MAX]);
+        let mut body = body(false);
+        body.begin(Stream::Syslog);
+        body.add(0, &worst);
+        assert!(body.finish().is_some());
+        body.begin(Stream::Syslog);
+        (0..100).for_each(|_| body.add(0, &worst));
+        assert!(body.finish().is_none());
+        body.begin(Stream::Syslog);
+        assert!(body.finish().is_some(), "the next body starts afresh");
+    }
+}

@@ -1,0 +1,134 @@
+//! The one door to ureq and rustls: POST requests over verified TLS, by whatever proxy, with bounds on time and memory.
+//!
+//! ```text
+//!  Client::post ─> ureq (HTTP/1.1, one connection kept alive) ─> line: name ─> TCP ─> CONNECT ─> TLS
+//!                                                               tls:  approved algorithms, trusted roots, client identity
+//! ```
+//!
+//! No thread is ever started: ureq's own resolver would start one, so `line` brings ours. Redirects are not followed, the
+//! environment's proxy variables are not looked at, the server's certificate is always verified.
+
+mod answer;
+mod error;
+mod line;
+#[cfg(test)]
+pub(crate) mod tests;
+mod tls;
+
+pub use answer::Answer;
+pub use error::{Hop, HttpsError, TlsFault};
+pub use tls::fips;
+
+use alloc::borrow::ToOwned;
+use alloc::sync::Arc;
+use core::time::Duration;
+use std::path::Path;
+
+use crate::limits;
+use crate::upload::proxy::Proxy;
+
+/// What a [`Client`] is made from.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// The certificate and key shown to the server, both PEM.
+    pub identity: Option<Identity<'a>>,
+    /// PEM file of certificate authorities trusted in addition to the system's.
+    pub ca_file: Option<&'a Path>,
+    /// Where to go first, if not to the server itself.
+    pub proxy: Option<Proxy>,
+}
+
+/// A client certificate with its key.
+#[derive(Clone, Copy)]
+pub struct Identity<'a> {
+    /// PEM, the certificate first, then its chain if it has one.
+    pub certificate_pem: &'a [u8],
+    /// PEM: an RSA key of 2048 bits or more, PKCS#1 or PKCS#8.
+    pub key_pem: &'a [u8],
+}
+
+/// Times in milliseconds after which a request is given up. [`Limits::default`] is what `limits.rs` says.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Until the connection stands, TLS included; the lookup of its name is not part of it.
+    pub connect_ms: u64,
+    /// From the sent request to the answer's headers.
+    pub answer_ms: u64,
+    /// From the headers to the end of the body.
+    pub body_ms: u64,
+    /// All together.
+    pub request_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connect_ms: limits::CONNECT_MS_MAX,
+            answer_ms: limits::ANSWER_MS_MAX,
+            body_ms: limits::ANSWER_BODY_MS_MAX,
+            request_ms: limits::REQUEST_MS_MAX,
+        }
+    }
+}
+
+/// Posts to one or more servers, one request at a time; keeps the last connection for the next request.
+pub struct Client {
+    agent: ureq::Agent,
+    fips: bool,
+}
+
+impl Client {
+    /// Reads the trusted certificates and the identity; opens no connection.
+    /// Fails with [`HttpsError::Trust`] or [`HttpsError::Identity`].
+    pub fn new(options: Options) -> Result<Client, HttpsError> {
+        Client::with_limits(options, Limits::default())
+    }
+
+    /// As [`Client::new`], with other times.
+    pub fn with_limits(options: Options, limits: Limits) -> Result<Client, HttpsError> {
+        let tls = tls::configuration(tls::roots(options.ca_file)?, options.identity)?;
+        let fips = tls.fips();
+        let hops = Arc::new(options.proxy);
+        let connector = line::Connector { tls: Arc::new(tls), proxy: hops.clone() };
+        let resolver = line::FirstHop { proxy: hops };
+        Ok(Client { agent: ureq::Agent::with_parts(configuration(limits), connector, resolver), fips })
+    }
+
+    /// What the finished TLS configuration answers to "are you FIPS?". Never true for the standard build.
+    pub fn fips(&self) -> bool {
+        self.fips
+    }
+
+    /// Posts `body` to an `https://` URL and gives whatever the server answers, whatever its status. `Host`,
+    /// `Content-Length` and `Accept: */*` are added to `headers`.
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, HttpsError> {
+        let mut request = self.agent.post(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send(body).map_err(HttpsError::from)?;
+        Ok(Answer::read(response))
+    }
+}
+
+fn configuration(limits: Limits) -> ureq::config::Config {
+    let after = |ms| Some(Duration::from_millis(ms));
+    ureq::config::Config::builder()
+        .https_only(true)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent("")
+        .accept_encoding("identity".to_owned())
+        .input_buffer_size(limits::HTTP_BUFFER_BYTES)
+        .output_buffer_size(limits::HTTP_BUFFER_BYTES)
+        .max_response_header_size(limits::ANSWER_HEADER_BYTES_MAX)
+        .max_idle_connections(1)
+        .max_idle_connections_per_host(1)
+        .timeout_connect(after(limits.connect_ms))
+        .timeout_recv_response(after(limits.answer_ms))
+        .timeout_recv_body(after(limits.body_ms))
+        .timeout_global(after(limits.request_ms))
+        .build()
+}

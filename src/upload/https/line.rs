@@ -1,0 +1,325 @@
+//! The line to the server: name, TCP, the proxy's tunnel, TLS; each step under one deadline.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Instant;
+
+use base64::Engine;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
+
+use super::{Hop, HttpsError};
+use crate::limits::{ANSWER_HEADER_BYTES_MAX, HTTP_BUFFER_BYTES, REQUEST_MS_MAX};
+use crate::upload::proxy::Proxy;
+
+/// Finds the addresses of the first hop: the proxy's if there is one, else the server's. In place, by the C library, without
+/// a time limit of its own: a thread would be the price of one, and the upload child has a deadline from outside.
+#[derive(Debug)]
+pub(super) struct FirstHop {
+    /// The proxy, if one is set.
+    pub proxy: Arc<Option<Proxy>>,
+}
+
+impl Resolver for FirstHop {
+    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let (host, port) = match &*self.proxy {
+            Some(proxy) => (proxy.host.as_str(), proxy.port),
+            None => target(uri)?,
+        };
+        let hop = Hop { name: host.to_owned(), is_proxy: self.proxy.is_some() };
+        let found = match (host, port).to_socket_addrs() {
+            Ok(found) => found,
+            Err(error) => return Err(HttpsError::NameNotFound { hop, cause: error.to_string() }.into()),
+        };
+        let mut addresses = self.empty();
+        found.take(ADDRESSES_MAX).for_each(|address| addresses.push(address));
+        if addresses.is_empty() {
+            return Err(HttpsError::NameNotFound { hop, cause: "no address".to_owned() }.into());
+        }
+        Ok(addresses)
+    }
+}
+
+/// What [`ResolvedSocketAddrs`] holds.
+const ADDRESSES_MAX: usize = 16;
+
+/// Host without brackets, and port, of an `https://` URL.
+fn target(uri: &Uri) -> Result<(&str, u16), HttpsError> {
+    let host = uri.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err(HttpsError::BadRequest("the URL names no host".to_owned()));
+    }
+    Ok((host, uri.port_u16().unwrap_or(443)))
+}
+
+/// Opens a [`Line`].
+pub(super) struct Connector {
+    /// How to speak TLS.
+    pub tls: Arc<ClientConfig>,
+    /// The proxy, if one is set.
+    pub proxy: Arc<Option<Proxy>>,
+}
+
+impl ureq::unversioned::transport::Connector for Connector {
+    type Out = Line;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Line>, ureq::Error> {
+        let (host, port) = target(details.uri)?;
+        let server = HostPort { host, port };
+        let deadline = deadline(details.timeout);
+        let socket = match &*self.proxy {
+            None => open(&details.addrs, &Hop { name: server.to_string(), is_proxy: false }, deadline)?,
+            Some(proxy) => {
+                let hop = Hop { name: HostPort { host: &proxy.host, port: proxy.port }.to_string(), is_proxy: true };
+                let mut socket = open(&details.addrs, &hop, deadline)?;
+                tunnel(&mut socket, proxy, hop, &server)?;
+                socket
+            }
+        };
+        Ok(Some(Line::shake_hands(self.tls.clone(), host, socket)?))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+struct HostPort<'a> {
+    host: &'a str,
+    port: u16,
+}
+
+impl fmt::Display for HostPort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
+fn deadline(timeout: NextTimeout) -> Instant {
+    let most = Duration::from_millis(REQUEST_MS_MAX);
+    Instant::now() + timeout.not_zero().map_or(most, |left| (*left).min(most))
+}
+
+/// Tries the addresses in their order. Each but the last has half of the time that is left, so that a black hole in front
+/// of a good address does not use it up.
+fn open(addresses: &[SocketAddr], hop: &Hop, deadline: Instant) -> Result<Socket, HttpsError> {
+    let mut cause = String::new();
+    for (index, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = if index + 1 == addresses.len() { left } else { left / 2 };
+        if share.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(address, share).and_then(|stream| Socket::new(stream, deadline)) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => cause = format!("{}: {}", address.ip(), plain(&error)),
+        }
+    }
+    Err(HttpsError::NotReached { hop: hop.clone(), cause })
+}
+
+/// The system's words without `(os error 111)`.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// Asks the proxy for a tunnel. Source: RFC 9110 section 9.3.6.
+fn tunnel(socket: &mut Socket, proxy: &Proxy, hop: Hop, server: &HostPort) -> Result<(), HttpsError> {
+    let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");
+    if let Some(credentials) = &proxy.credentials {
+        request.push_str("Proxy-Authorization: Basic ");
+        request.push_str(&base64::engine::general_purpose::STANDARD.encode(credentials));
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    socket.write_all(request.as_bytes()).map_err(|error| HttpsError::from_io(&error, "the proxy"))?;
+    let status = read_tunnel_status(socket)?;
+    if (200..300).contains(&status) { Ok(()) } else { Err(HttpsError::ProxyRefused { hop, status }) }
+}
+
+/// Reads to the empty line. Bytes after it would be the server's first, but in TLS the client speaks first.
+fn read_tunnel_status(socket: &mut Socket) -> Result<u16, HttpsError> {
+    let mut answer = Vec::new();
+    let mut part = [0; 512];
+    loop {
+        let count = socket.read(&mut part).map_err(|error| HttpsError::from_io(&error, "the proxy"))?;
+        answer.extend_from_slice(&part[..count]);
+        let status = tunnel_status(&answer);
+        let whole = answer.windows(4).any(|bytes| bytes == b"\r\n\r\n");
+        match status {
+            // A refusal may bring a page of explanation; nobody reads it.
+            Some(status) if whole || !(200..300).contains(&status) => return Ok(status),
+            _ if count == 0 => return Err(HttpsError::ClosedEarly),
+            _ if whole || answer.len() > ANSWER_HEADER_BYTES_MAX => {
+                return Err(HttpsError::Malformed("the proxy does not answer as an HTTP proxy".to_owned()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The status in `HTTP/1.x NNN ...`, once its line's first 12 bytes are here.
+fn tunnel_status(answer: &[u8]) -> Option<u16> {
+    let line = answer.get(..12)?;
+    let digits = line.strip_prefix(b"HTTP/1.")?.get(2..)?;
+    core::str::from_utf8(digits).ok()?.parse().ok().filter(|status| (100..1000).contains(status))
+}
+
+/// A TCP connection with a deadline for everything that is done on it.
+struct Socket {
+    stream: TcpStream,
+    deadline: Instant,
+    /// The peer takes no more bytes. Its answer (413, say) may be here already, so writing goes on into nothing and reading
+    /// tells what happened.
+    deaf: bool,
+}
+
+impl Socket {
+    fn new(stream: TcpStream, deadline: Instant) -> io::Result<Socket> {
+        stream.set_nodelay(true)?;
+        Ok(Socket { stream, deadline, deaf: false })
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stream.set_read_timeout(Some(self.left()?))?;
+            match self.stream.read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            if self.deaf {
+                return Ok(bytes.len());
+            }
+            self.stream.set_write_timeout(Some(self.left()?))?;
+            match self.stream.write(bytes) {
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.deaf = true,
+                    _ => return Err(error),
+                },
+                Ok(count) => return Ok(count),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A TLS connection as the HTTP library wants it.
+pub(super) struct Line {
+    tls: StreamOwned<ClientConnection, Socket>,
+    buffers: LazyBuffers,
+}
+
+impl Line {
+    fn shake_hands(tls: Arc<ClientConfig>, host: &str, socket: Socket) -> Result<Line, HttpsError> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| HttpsError::BadRequest(format!("{host} is not a name that a certificate can have")))?;
+        let connection = ClientConnection::new(tls, name).map_err(|error| HttpsError::Tls((&error).into()))?;
+        let mut tls = StreamOwned::new(connection, socket);
+        while tls.conn.is_handshaking() {
+            tls.conn.complete_io(&mut tls.sock).map_err(|error| HttpsError::from_io(&error, "the TLS handshake"))?;
+        }
+        Ok(Line { tls, buffers: LazyBuffers::new(HTTP_BUFFER_BYTES, HTTP_BUFFER_BYTES) })
+    }
+
+    /// Whether nothing but TLS's own messages (a session ticket) is waiting on an idle connection.
+    fn is_quiet(&mut self) -> io::Result<bool> {
+        let StreamOwned { conn, sock } = &mut self.tls;
+        for _ in 0..IDLE_READS_MAX {
+            match conn.read_tls(&mut sock.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Ok(1..) => {
+                    let state = conn.process_new_packets().map_err(io::Error::other)?;
+                    if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
+                        return Ok(false);
+                    }
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Reads of an idle connection before it counts as noisy.
+const IDLE_READS_MAX: usize = 16;
+
+impl Transport for Line {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.tls.sock.deadline = deadline(timeout);
+        let output = &self.buffers.output()[..amount];
+        self.tls.write_all(output).and_then(|()| self.tls.flush()).map_err(|error| for_ureq(error, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.tls.sock.deadline = deadline(timeout);
+        let count = self.tls.read(self.buffers.input_append_buf()).map_err(|error| for_ureq(error, timeout))?;
+        self.buffers.input_appended(count);
+        Ok(count > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        if self.tls.sock.deaf || self.tls.sock.stream.set_nonblocking(true).is_err() {
+            return false;
+        }
+        self.is_quiet().unwrap_or(false) && self.tls.sock.stream.set_nonblocking(false).is_ok()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+/// The HTTP library knows what to do about a peer that closed; everything else is ours to name.
+fn for_ureq(error: io::Error, timeout: NextTimeout) -> ureq::Error {
+    match HttpsError::from_io(&error, "") {
+        HttpsError::TimedOut(_) => ureq::Error::Timeout(timeout.reason),
+        HttpsError::ClosedEarly => ureq::Error::Io(error),
+        other => other.into(),
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
