@@ -34,13 +34,18 @@ pub fn let_go_of_program() {
     let Some(start) = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_offset == 0) else {
         return;
     };
-    let bias = (first.as_ptr() as usize).wrapping_sub(size_of::<FileHeader>()).wrapping_sub(start.p_vaddr as usize);
+    let bias = (first.as_ptr() as usize).wrapping_sub(size_of::<FileHeader>()).wrapping_sub(of_program(start.p_vaddr));
     for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
-        let address = bias.wrapping_add(header.p_vaddr as usize) / page_bytes() * page_bytes();
+        let address = bias.wrapping_add(of_program(header.p_vaddr)) / page_bytes() * page_bytes();
         // SAFETY: the range is a mapping of the program file that nobody ever wrote to: what is let go is read again,
         // the same, from the file.
-        unsafe { libc::madvise(address as *mut c_void, header.p_memsz as usize, libc::MADV_DONTNEED) };
+        unsafe { libc::madvise(address as *mut c_void, of_program(header.p_memsz), libc::MADV_DONTNEED) };
     }
+}
+
+/// A number of a program header, which always fits the program's own address space.
+fn of_program(number: impl TryInto<usize>) -> usize {
+    number.try_into().unwrap_or(0)
 }
 
 fn whole_pages(address: usize, length: usize, page: usize) -> Range<usize> {

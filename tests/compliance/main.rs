@@ -58,11 +58,14 @@ fn render_from(sender: Option<Sender>, now_us: u64, line: &[u8]) -> Object {
 
 /// An object's members, for comparing: those of the recorded items are all strings.
 fn members(object: &Object) -> BTreeMap<&str, &str> {
-    let text = |value| match value {
-        Value::String(text) => text.as_str(),
-        _ => panic!("not a string in an item"),
-    };
     object.iter().map(|(key, value)| (key.as_str(), text(value))).collect()
+}
+
+fn text(value: &Value) -> &str {
+    match value {
+        Value::String(text) => text,
+        _ => panic!("not a string in an item"),
+    }
 }
 
 #[track_caller]
