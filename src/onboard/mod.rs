@@ -111,17 +111,18 @@ pub enum OnboardError {
 }
 
 impl OnboardError {
-    /// The program's exit code: 64 usage, 69 refused for good (key, workspace, a TLS certificate that is not trusted), 70 our
-    /// own failure, 73 and 77 files, 75 try again (network, proxy, clock, busy service), 78 configuration.
+    /// The program's exit code: 64 usage, 69 refused (key, workspace, clock, a TLS certificate that is not trusted), 70 our own
+    /// failure, 73 and 77 files, 75 try again (name, network, proxy, busy service, a clock not set yet), 78 configuration.
     pub fn exit_code(&self) -> u8 {
         match self {
             OnboardError::BadOption(_) => 64,
-            OnboardError::Refused { .. } | OnboardError::NoAnswer(HttpsError::Tls(_) | HttpsError::Identity(_)) => 69,
+            OnboardError::Refused { .. } | OnboardError::Clock { skew_s: Some(_) } => 69,
+            OnboardError::NoAnswer(HttpsError::Tls(_) | HttpsError::Identity(_)) => 69,
             OnboardError::Internal(_) => 70,
             OnboardError::Files(failed) if failed.error.kind() == io::ErrorKind::PermissionDenied => 77,
             OnboardError::Files(_) => 73,
             OnboardError::NoAnswer(HttpsError::Trust(_) | HttpsError::BadRequest(_)) | OnboardError::Fips(_) => 78,
-            OnboardError::NoAnswer(_) | OnboardError::Busy(_) | OnboardError::Clock { .. } => 75,
+            OnboardError::NoAnswer(_) | OnboardError::Busy(_) | OnboardError::Clock { skew_s: None } => 75,
         }
     }
 }
@@ -365,7 +366,7 @@ impl fmt::Display for OnboardError {
                 if let Some(reason) = reason {
                     write!(f, ": {reason}")?;
                 }
-                f.write_str("; check workspace id and key")?;
+                f.write_str("; check workspace id and shared key")?;
                 if *key_bytes != 64 { write!(f, " (the key has {key_bytes} bytes, keys have 64)") } else { Ok(()) }
             }
             OnboardError::Busy(status) => {

@@ -138,7 +138,10 @@ fn a_failed_first_onboarding_leaves_nothing() {
     let (_server, endpoint) = service_of(&ORDINARY, |_| refusal(""));
     let root = Root::new();
     let error = onboard(&request(&root, &endpoint)).unwrap_err();
-    assert_eq!(error.to_string(), "the service refuses (403): The signature is wrong.; check workspace id and key");
+    assert_eq!(
+        error.to_string(),
+        "the service refuses (403): The signature is wrong.; check workspace id and shared key"
+    );
     assert_eq!(files(&root), []);
     assert_eq!(identity::list(&root.0), []);
 }
@@ -147,12 +150,15 @@ fn a_failed_first_onboarding_leaves_nothing() {
 fn a_wrong_key_is_told_from_a_wrong_clock() {
     let (_server, endpoint) = service_of(&ORDINARY, |_| refusal("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
     let error = onboard(&request(&Root::new(), &endpoint)).unwrap_err();
-    assert!(matches!(error, OnboardError::Clock { skew_s: Some(..0) }) && error.exit_code() == 75, "{error:?}");
+    assert!(matches!(error, OnboardError::Clock { skew_s: Some(..0) }) && error.exit_code() == 69, "{error:?}");
     assert!(error.to_string().contains("min ahead of its clock: set the clock"), "{error}");
     let (_server, endpoint) = service();
     let short_key = SharedKey::parse("a2V5IQ==".into()).unwrap();
     let error = onboard(&Request { shared_key: short_key, ..request(&Root::new(), &endpoint) }).unwrap_err();
-    assert!(error.to_string().ends_with("check workspace id and key (the key has 4 bytes, keys have 64)"), "{error}");
+    assert!(
+        error.to_string().ends_with("check workspace id and shared key (the key has 4 bytes, keys have 64)"),
+        "{error}"
+    );
 }
 
 #[track_caller]
