@@ -43,8 +43,8 @@ installable_version() {
 }
 
 install_packages() {
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=600 \
-        install "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 install "$@" >/dev/null
 }
 
 # unpack_package NAME[:ARCH] DIRECTORY: the package's files below DIRECTORY, nothing installed, nothing configured.

@@ -95,6 +95,8 @@ pub const HTTP_BUFFER_BYTES: usize = 8 * 1024;
 pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of each small file that the agent is known by: certificate, key, `omsadmin.conf`, `proxy.conf`.
 pub const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
+/// Characters of a workspace key as it is written; real ones have 88.
+pub const SHARED_KEY_TEXT_BYTES_MAX: u64 = 1023;
 /// Bytes of an error answer's body that are looked at.
 pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reason that travel from the child to the parent and into the log.
@@ -110,6 +112,8 @@ pub const CONFIG_DEPTH_MAX: usize = 16;
 pub const CONFIG_NAMES_MAX: usize = 4096;
 /// Bytes of the argument of a section or an `@include`: bounds the time of matching.
 pub const CONFIG_PATTERN_BYTES_MAX: usize = 1024;
+/// Bytes of the tag of a source: bounds it likewise.
+pub const CONFIG_TAG_BYTES_MAX: usize = 128;
 /// Findings about one configuration that are kept; the rest is only counted.
 pub const CONFIG_DIAGNOSTICS_MAX: usize = 250;
 /// Longest time that a configuration may set for anything.

@@ -2,7 +2,9 @@
 
 use super::paths::Paths;
 use crate::sys::{clock, host};
-use crate::upload::{items, json, oms};
+use crate::upload::oms;
+use crate::upload::text::Text;
+use crate::upload::times;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -32,9 +34,8 @@ impl Beat {
     pub fn take(&mut self, now_ms: u64) -> Option<Vec<u8>> {
         let interval_ms = self.interval_ms.filter(|_| now_ms >= self.next_ms)?;
         self.next_ms = now_ms + interval_ms;
-        let mut item = Vec::from(&b"{\"Timestamp\":"[..]);
-        item.push(b'"');
-        items::write_time(i64::try_from(clock::wall_us() / 1000).unwrap_or(0), &mut item);
+        let mut item = Vec::from(&b"{\"Timestamp\":\""[..]);
+        item.extend_from_slice(&times::time_text(i64::try_from(clock::wall_us() / 1000).unwrap_or(0)));
         item.push(b'"');
         item.extend_from_slice(&self.facts);
         Some(item)
@@ -44,7 +45,7 @@ impl Beat {
 /// Source: the original's heartbeat item; its keys in its order. Facts that are not known are left out, as there.
 fn facts(paths: &Paths) -> Vec<u8> {
     let name = host::hostname();
-    let mut facts = Vec::new();
+    let mut facts = Text::default();
     add(&mut facts, "Computer", name.split('.').next().unwrap_or(&name));
     add(&mut facts, "OSType", "Linux");
     let release = std::fs::read_to_string(paths.place("/etc/os-release")).unwrap_or_default();
@@ -60,16 +61,14 @@ fn facts(paths: &Paths) -> Vec<u8> {
     add(&mut facts, "SCAgentChannel", "Direct");
     add(&mut facts, "ComputerPrivateIps", &private_addresses(&host::interface_addresses()));
     add(&mut facts, "Version", oms::VERSION);
-    facts.push(b'}');
-    facts
+    facts.put(b"}");
+    Vec::from(facts.as_bytes())
 }
 
-fn add(item: &mut Vec<u8>, key: &str, value: &str) {
-    item.extend_from_slice(b",\"");
-    item.extend_from_slice(key.as_bytes());
-    item.extend_from_slice(b"\":\"");
-    json::write_escaped(value.as_bytes(), item);
-    item.push(b'"');
+fn add(item: &mut Text, key: &str, value: &str) {
+    item.put_slice(format!(",\"{key}\":\"").as_bytes());
+    item.put_escaped(value.as_bytes());
+    item.put(b"\"");
 }
 
 /// The value of a key, without quotes. Source: os-release(5).

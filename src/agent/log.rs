@@ -2,7 +2,7 @@
 
 use crate::config::LogLevel;
 use crate::sys::clock;
-use crate::upload::items;
+use crate::upload::times;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{Arguments, Write as _};
@@ -77,8 +77,7 @@ impl Log {
 /// `YYYY-MM-DD HH:MM:SS ±zzzz` in the host's zone.
 fn stamp(unix_s: i64) -> String {
     let offset_s = clock::utc_offset_s(unix_s);
-    let mut local = Vec::new();
-    items::write_time((unix_s + i64::from(offset_s)) * 1000, &mut local);
+    let local = times::time_text((unix_s + i64::from(offset_s)) * 1000);
     let (date, time) = (String::from_utf8_lossy(&local[..10]), String::from_utf8_lossy(&local[11..19]));
     let sign = if offset_s < 0 { '-' } else { '+' };
     let (hours, minutes) = (offset_s.abs() / 3600, offset_s.abs() / 60 % 60);

@@ -11,7 +11,7 @@ use crate::intake::{OpenError, Sources};
 use crate::limits::{FLUSH_MS_DEMO, RING_BYTES_MIN, STATUS_MS};
 use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
-use crate::sys::{clock, file, process};
+use crate::sys::{clock, file, memory, process};
 use crate::upload::fips;
 use alloc::string::String;
 use core::fmt;
@@ -145,6 +145,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
         uploader,
         status,
     };
+    memory::let_go_of_start();
     Ok(agent.run(signals))
 }
 

@@ -6,7 +6,7 @@ use crate::ring::Counters;
 use crate::ring::disk::DiskRing;
 use crate::sys::{clock, file};
 use crate::upload::Stream;
-use crate::upload::items;
+use crate::upload::times;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -227,11 +227,10 @@ fn of_stream(stream: Stream, ring: &DiskRing, uploader: &Uploader, now_ms: u64) 
 
 /// RFC 3339, UTC; empty for 0.
 fn time(unix_us: u64) -> String {
-    let mut text = Vec::new();
-    if unix_us > 0 {
-        items::write_time(i64::try_from(unix_us / 1000).unwrap_or(0), &mut text);
+    match i64::try_from(unix_us / 1000) {
+        Ok(ms @ 1..) => String::from_utf8_lossy(&times::time_text(ms)).into_owned(),
+        _ => String::new(),
     }
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The status file's text and what is in it. Fails as the file system does, and with `InvalidData` for a file that is none.

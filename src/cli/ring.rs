@@ -6,10 +6,10 @@ use crate::config::Buffer;
 use crate::record::{Sender, encode};
 use crate::ring::inspect::{self, Shown};
 use crate::ring::{OpenError, disk, frame};
-use crate::upload::{Stream, items, json};
+use crate::upload::text::Text;
+use crate::upload::{Stream, times};
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use std::eprintln;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -79,11 +79,11 @@ fn verify(path: &Path) -> Result<Exit, Exit> {
 fn dump(path: &Path) -> Result<Exit, Exit> {
     let file = open(path)?;
     let mut output = BufWriter::new(io::stdout().lock());
-    let mut line = Vec::new();
+    let mut line = Text::default();
     let dumped = inspect::dump(&file, |shown| {
-        line.clear();
+        line.truncate(0);
         write_frame(shown, &mut line);
-        output.write_all(&line).is_ok()
+        output.write_all(line.as_bytes()).is_ok()
     });
     dumped.map_err(|error| unreadable(path, &error))?;
     // A reader that has gone is no error of ours.
@@ -91,10 +91,10 @@ fn dump(path: &Path) -> Result<Exit, Exit> {
     Ok(Exit::Ok)
 }
 
-fn write_frame(shown: &Shown<'_>, line: &mut Vec<u8>) {
+fn write_frame(shown: &Shown<'_>, line: &mut Text) {
     let header = &shown.header;
-    line.extend_from_slice(b"{\"received\":\"");
-    items::write_time(i64::try_from(header.received_us / 1000).unwrap_or(0), line);
+    line.put(b"{\"received\":\"");
+    line.put(&times::time_text(i64::try_from(header.received_us / 1000).unwrap_or(0)));
     let facts = format!(
         "\",\"sequence\":{},\"stream\":\"{}\",\"offset\":{},\"pending\":{},\"cut\":{}",
         header.sequence,
@@ -103,12 +103,12 @@ fn write_frame(shown: &Shown<'_>, line: &mut Vec<u8>) {
         shown.pending,
         header.flags & frame::CUT != 0
     );
-    line.extend_from_slice(facts.as_bytes());
+    line.put_slice(facts.as_bytes());
     let record = if header.stream == Stream::Syslog as u8 { encode::decode(shown.payload) } else { None };
     if let Some(Sender::Address(address)) = record.map(|record| record.sender) {
-        line.extend_from_slice(format!(",\"sender\":\"{address}\"").as_bytes());
+        line.put_slice(format!(",\"sender\":\"{address}\"").as_bytes());
     }
-    line.extend_from_slice(b",\"record\":\"");
-    json::write_escaped(record.map_or(shown.payload, |record| record.message), line);
-    line.extend_from_slice(b"\"}\n");
+    line.put(b",\"record\":\"");
+    line.put_escaped(record.map_or(shown.payload, |record| record.message));
+    line.put(b"\"}\n");
 }

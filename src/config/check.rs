@@ -6,7 +6,8 @@ use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
 use super::{Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, SyslogSource};
-use crate::limits::SOURCES_MAX;
+use crate::limits::{CONFIG_TAG_BYTES_MAX, SOURCES_MAX};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -70,7 +71,7 @@ struct Output {
 #[derive(PartialEq)]
 enum Purpose {
     /// They are sent.
-    Works(Settings),
+    Works(Box<Settings>),
     /// They would go nowhere: the type has no effect.
     Nothing,
     /// The type is unknown, which is reported already.
@@ -137,7 +138,7 @@ impl Reader<'_> {
         }
         let known = kind_of(section).is_some_and(|kind| table::find_plugin("match", &kind.value).is_some());
         let purpose = match self.home(section) {
-            Some(_) => Purpose::Works(self.settings(section)),
+            Some(_) => Purpose::Works(Box::new(self.settings(section))),
             None if known => Purpose::Nothing,
             None => Purpose::Unknown,
         };
@@ -342,7 +343,7 @@ impl<'s> Values<'_, '_, 's> {
         let fits = match row.kind {
             Kind::Word(words) => words.contains(&entry.value.as_str()),
             Kind::Path => entry.value.starts_with('/') && !entry.value.contains(char::is_control),
-            _ => !entry.value.is_empty() && !entry.value.contains(char::is_whitespace),
+            _ => (1..=CONFIG_TAG_BYTES_MAX).contains(&entry.value.len()) && !entry.value.contains(char::is_whitespace),
         };
         if !fits {
             self.refuse(entry, row);
@@ -359,9 +360,11 @@ impl<'s> Values<'_, '_, 's> {
                 self.reader.report.error(place, "a unix socket needs a `path`");
             }
             self.warn_of_unused(&["port", "bind"], "a unix socket");
-            let datagram = protocol == "unix_dgram";
-            return (!path.is_empty())
-                .then(|| if datagram { Listen::UnixDatagram(path) } else { Listen::UnixStream(path) });
+            return match (path.is_empty(), protocol.as_str()) {
+                (true, _) => None,
+                (false, "unix_dgram") => Some(Listen::UnixDatagram(path)),
+                (false, _) => Some(Listen::UnixStream(path)),
+            };
         }
         self.warn_of_unused(&["path"], "udp and tcp");
         let port = u16::try_from(self.number("port")).unwrap_or_default();

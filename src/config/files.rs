@@ -55,3 +55,43 @@ impl Files for HostFiles {
         self.root.to_string_lossy().into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Severity, embedded_default, parse};
+    use super::*;
+    use std::fs;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(alloc::format!("omsd-config-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(path.join("etc/d")).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_absolute_include_is_below_the_root_and_a_relative_one_beside_its_file() {
+        let root = directory("root");
+        let main = root.join("etc/main.conf");
+        fs::write(&main, "@include /etc/d/*.conf\n@include match.conf\n").unwrap();
+        fs::write(root.join("etc/d/2.conf"), "<source>\ntype oms_heartbeat\n</source>\n").unwrap();
+        fs::write(root.join("etc/d/1.conf"), "<source>\ntype syslog\nport 25224\nbind 127.0.0.1\n</source>\n").unwrap();
+        fs::write(root.join("etc/match.conf"), "<match **>\ntype out_oms\n</match>\n").unwrap();
+        let (mut config, warnings) = parse(&mut HostFiles::new(&root), main.to_str().unwrap()).expect("accepted");
+        assert_eq!(warnings, []);
+        config.sources[0].line = 0;
+        assert_eq!(config, embedded_default(true));
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_with_the_systems_reason() {
+        let root = directory("unread");
+        fs::write(root.join("a"), "@include etc\n@include gone/*.conf\n").unwrap();
+        let errors = parse(&mut HostFiles::new(&root), root.join("a").to_str().unwrap()).expect_err("refused");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!((errors[0].line, errors[0].column, errors[0].severity), (1, 10, Severity::Error));
+        assert!(errors[0].text.contains("Is a directory"), "{}", errors[0].text);
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

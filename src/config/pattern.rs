@@ -40,7 +40,9 @@ fn takes(pattern: &[u8], subject: &[u8], dialect: Dialect) -> bool {
 }
 
 fn advance(mut pattern: &[u8], subject: &[u8], mut ends: Ends, dialect: Dialect, depth: usize) -> Ends {
-    while let Some(&first) = pattern.first() {
+    while let Some(&first) = pattern.first()
+        && ends.contains(&true)
+    {
         let (used, next) = match first {
             b'*' if dialect == Dialect::Tag && pattern.starts_with(b"**.") => (3, whole_parts(subject, &ends)),
             b'*' if dialect == Dialect::Tag && pattern.starts_with(b"**") => (2, spread(&ends, |_| true)),

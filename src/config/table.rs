@@ -4,8 +4,8 @@
 
 use super::literal::{size_text, time_text};
 use crate::limits::{
-    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_TIME_MS_MAX, CONFIG_TIME_MS_MIN, GATHER_MS_MAX, MESSAGE_BYTES_MAX,
-    RING_BYTES_MAX, RING_BYTES_MIN,
+    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_TAG_BYTES_MAX, CONFIG_TIME_MS_MAX, CONFIG_TIME_MS_MIN, GATHER_MS_MAX,
+    MESSAGE_BYTES_MAX, RING_BYTES_MAX, RING_BYTES_MIN,
 };
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -26,7 +26,7 @@ pub enum Home {
 /// What the value of a key is, and its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Any text.
+    /// A word of at most [`crate::limits::CONFIG_TAG_BYTES_MAX`] bytes.
     Text,
     /// One of these.
     Word(&'static [&'static str]),
@@ -344,7 +344,7 @@ impl Kind {
     /// What is expected, for an error message.
     pub fn expected(&self) -> String {
         let what = match self {
-            Kind::Text => "a word without blanks".to_string(),
+            Kind::Text => format!("a word of at most {CONFIG_TAG_BYTES_MAX} bytes without blanks"),
             Kind::Word(words) => return format!("one of {}", words.join(", ")),
             Kind::Flag => "true or false".to_string(),
             Kind::Path => "an absolute path".to_string(),
@@ -360,6 +360,161 @@ impl Kind {
                 format!("{what}, from {} to {}", self.number_text(min), self.number_text(max))
             }
             None => what,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagnostic::Report;
+    use super::super::grammar::{self, Section};
+    use super::super::tests::MemoryFiles;
+    use super::super::{embedded_default, parse};
+    use super::*;
+    use crate::limits;
+    use alloc::vec::Vec;
+
+    const SAMPLE: &str = include_str!("../../conf/omsd.conf");
+    const MANUAL: &str = include_str!("../../conf/man/omsd.conf.5");
+
+    fn working_keys() -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(|key| key.kind != Kind::Nothing)
+    }
+
+    /// The sample with every line switched on: `#` is taken away where no blank follows it, or two, inside a section.
+    fn switched_on() -> String {
+        let on = |line: &str| match line.trim_start().strip_prefix('#') {
+            Some(rest) if rest.starts_with("  ") && !rest.starts_with("   ") => rest.to_string(),
+            Some(rest) if !rest.starts_with(' ') => rest.to_string(),
+            _ => line.to_string(),
+        };
+        SAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
+    }
+
+    fn home_of(section: &Section) -> Option<Home> {
+        let kind = section.entries.iter().find(|entry| entry.key == "type").map_or("", |entry| &entry.value);
+        match find_plugin(&section.name, kind)?.effect {
+            Effect::Works(home) => Some(home),
+            Effect::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn the_sample_says_what_the_embedded_default_does() {
+        let (mut config, warnings) = parse(&mut MemoryFiles::default().with("a", SAMPLE), "a").expect("accepted");
+        assert_eq!(warnings, []);
+        config.sources[0].line = 0;
+        assert_eq!(config, embedded_default(true));
+    }
+
+    #[test]
+    fn the_sample_with_every_line_switched_on_is_accepted() {
+        let (config, warnings) = parse(&mut MemoryFiles::default().with("a", &switched_on()), "a").expect("accepted");
+        assert_eq!(warnings, []);
+        assert_eq!(config.sources.len(), 3);
+        assert_eq!(config.buffer.retry_limit, Some(6));
+    }
+
+    #[test]
+    fn every_key_is_in_the_sample_with_its_default() {
+        let mut report = Report::default();
+        let root = grammar::read(&mut MemoryFiles::default().with("a", &switched_on()), "a", &mut report);
+        for key in working_keys() {
+            let at_home = |section: &&Section| home_of(section) == Some(key.home) || section.name == "system";
+            let at_home =
+                root.sections.iter().filter(|it| at_home(it) && (it.name == "system") == (key.home == Home::System));
+            let found = at_home
+                .flat_map(|section| &section.entries)
+                .any(|entry| entry.key == key.name && (key.default.is_empty() || entry.value == key.default));
+            assert!(found, "{} with {:?} in {} of the sample", key.name, key.default, key.home.text());
+        }
+    }
+
+    #[test]
+    fn every_key_is_in_the_manual_with_its_unit_default_and_range() {
+        for key in working_keys() {
+            let heading = format!("\n.SS \"{}\"\n", key.home.text());
+            let section = MANUAL.split(&heading).nth(1).unwrap_or_else(|| panic!("{heading}"));
+            let section = section.split("\n.S").next().unwrap_or_default();
+            let head = format!(".BI {} \" {}\"\n", key.name, key.kind.unit());
+            let text = section.split(&head).nth(1).unwrap_or_else(|| panic!("{head} in {}", key.home.text()));
+            let mut expected = match key.default {
+                "" => String::from("No default.\n"),
+                default => format!("Default {default}.\n"),
+            };
+            if let Some(Range { min, max, .. }) = key.kind.range() {
+                expected += &format!("Range {} to {}.\n", key.kind.number_text(min), key.kind.number_text(max));
+            }
+            assert!(text.starts_with(&expected), "{head}{expected}");
+        }
+    }
+
+    #[test]
+    fn what_does_nothing_is_listed_in_the_manual() {
+        let listed = MANUAL.split(".SH ACCEPTED WITHOUT EFFECT").nth(1).unwrap_or_default();
+        let paragraph = |head: &str| -> Vec<String> {
+            let text = listed.split(&format!(".TP\n{head}\n")).nth(1).unwrap_or_else(|| panic!("{head}"));
+            let text = text.split("\n.").next().unwrap_or_default();
+            text.split([',', '\n']).map(|word| word.trim().trim_end_matches('.').to_string()).collect()
+        };
+        for plugin in PLUGINS.iter().filter(|plugin| plugin.effect == Effect::Nothing) {
+            let names = paragraph(&format!("types of <{}>", plugin.section));
+            assert!(names.iter().any(|name| name == plugin.name), "{} in {names:?}", plugin.name);
+        }
+        for key in KEYS.iter().filter(|key| key.kind == Kind::Nothing) {
+            let names = paragraph(match key.home {
+                Home::System => "keys of <system>",
+                Home::Syslog => "keys of a syslog source",
+                Home::Heartbeat => "keys of a heartbeat source",
+                Home::Match => "keys of <match>",
+            });
+            assert!(names.iter().any(|name| name == key.name), "{} in {names:?}", key.name);
+        }
+    }
+
+    #[test]
+    fn the_manual_names_no_key_that_is_not_in_the_table() {
+        for line in MANUAL.lines().filter_map(|line| line.strip_prefix(".BI ")) {
+            let name = line.split(' ').next().unwrap_or_default();
+            assert!(
+                name == "<" || name == "</" || name == "\\-\\-root" || KEYS.iter().any(|key| key.name == name),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_row_is_there_twice_and_every_row_says_what_it_means() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(
+                !KEYS[..index].iter().any(|other| (other.home, other.name) == (key.home, key.name)),
+                "{}",
+                key.name
+            );
+            assert!(!key.meaning.is_empty());
+        }
+        for (index, plugin) in PLUGINS.iter().enumerate() {
+            let same = |other: &Plugin| (other.section, other.name) == (plugin.section, plugin.name);
+            assert!(!PLUGINS[..index].iter().any(same), "{}", plugin.name);
+            assert!(!plugin.meaning.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_the_table_are_those_of_the_limits() {
+        let rows = [
+            (Home::Syslog, "message_length_limit", limits::MESSAGE_BYTES_MAX as u64),
+            (Home::Syslog, "gather", limits::GATHER_MS_DEFAULT),
+            (Home::Match, "buffer_size", limits::RING_BYTES_DEFAULT),
+            (Home::Match, "buffer_chunk_limit", limits::CHUNK_BYTES_DEFAULT as u64),
+            (Home::Match, "flush_interval", limits::FLUSH_MS_DEFAULT),
+            (Home::Match, "sync_interval", limits::SYNC_MS_DEFAULT),
+            (Home::Match, "retry_wait", limits::RETRY_MS_FIRST),
+            (Home::Match, "max_retry_wait", limits::RETRY_MS_MAX),
+        ];
+        for (home, name, value) in rows {
+            let key = find(home, name).expect(name);
+            assert_eq!(key.default, key.kind.number_text(value), "{name}");
         }
     }
 }

@@ -289,6 +289,15 @@ fn wrong_values_are_refused_at_their_place() {
 }
 
 #[test]
+fn a_tag_is_one_word_of_bounded_length() {
+    let long = format!("port 1\nbind ::1\ntag {}", "a".repeat(129));
+    for lines in ["port 1\nbind ::1\ntag a b", "port 1\nbind ::1\ntag", &long] {
+        let Err(diagnostics) = parse_text(&source(lines)) else { panic!("accepted: {lines}") };
+        assert!(diagnostics[0].text.starts_with("`tag`: expected a word of at most 128 bytes"), "{diagnostics:?}");
+    }
+}
+
+#[test]
 fn an_unknown_name_is_an_error_that_knows_the_nearest() {
     refused(
         &output("flush_intervall 20s\nretries=6\nwhat"),

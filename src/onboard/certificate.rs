@@ -16,7 +16,7 @@ use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 
 use super::der;
 use crate::sys;
-use crate::syslog::date_from_days;
+use crate::syslog::{CivilTime, date_from_days};
 
 /// How long a certificate is valid, in seconds: 365 days, as the original's.
 const VALID_S: i64 = 365 * DAY_S;
@@ -184,6 +184,27 @@ fn pkcs1(key: &RsaPrivateKey) -> Option<Vec<u8>> {
     ]))
 }
 
+/// When a certificate of ours ends, in seconds since 1970; `None` if the text holds none, or one of a kind we do not write.
+pub fn expiry_unix_s(certificate_pem: &str) -> Option<i64> {
+    let body: String = certificate_pem.lines().filter(|line| !line.starts_with('-')).map(str::trim).collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
+    // Validity: a SEQUENCE of two UTCTimes of 13 characters. Nothing in front of it in our certificates reads so.
+    let start = der.windows(4).position(|bytes| bytes == [0x30, 30, 0x17, 13])?;
+    let text = core::str::from_utf8(der.get(start + 19..start + 31)?).ok()?;
+    let field = |index: usize| text.get(2 * index..2 * index + 2)?.parse::<u8>().ok();
+    let two_digits = i32::from(field(0)?);
+    let end = CivilTime {
+        year: if two_digits < 50 { 2000 + two_digits } else { 1900 + two_digits },
+        month: field(1)?,
+        day: field(2)?,
+        hour: field(3)?,
+        minute: field(4)?,
+        second: field(5)?,
+        us: 0,
+    };
+    ((1..=12).contains(&end.month) && (1..=31).contains(&end.day)).then(|| end.unix_s_as_utc())
+}
+
 /// Lines of 64 characters between `BEGIN` and `END`. Source: RFC 7468.
 fn pem(label: &str, der: &[u8]) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
@@ -193,4 +214,133 @@ fn pem(label: &str, der: &[u8]) -> String {
     }
     text.push_str(&format!("-----END {label}-----\n"));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upload::https::tests::CLIENT_CERTIFICATE;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::{eprintln, fs};
+
+    const SUBJECT: Subject = Subject {
+        workspace_id: "00000000-0000-0000-0000-000000000001",
+        agent_guid: "00000000-0000-0000-0000-000000000002",
+    };
+
+    /// The certificate and key of the tests as files, for openssl(1).
+    fn files(name: &str) -> (PathBuf, PathBuf) {
+        let file = |end| std::env::temp_dir().join(format!("omsd-certificate-{}-{name}.{end}", std::process::id()));
+        let (certificate, key) = (file("crt"), file("key"));
+        fs::write(&certificate, &CLIENT_CERTIFICATE.certificate_pem).unwrap();
+        fs::write(&key, &CLIENT_CERTIFICATE.key_pem).unwrap();
+        (certificate, key)
+    }
+
+    /// What `openssl` prints, both ways; `None` (and a loud line) where there is no such program.
+    fn openssl(arguments: &[&str]) -> Option<String> {
+        let Ok(output) = Command::new("openssl").args(arguments).output() else {
+            eprintln!("SKIPPED: openssl is not installed");
+            return None;
+        };
+        let text = [output.stdout, output.stderr].concat();
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn text(path: &Path) -> &str {
+        path.to_str().unwrap()
+    }
+
+    #[test]
+    fn openssl_reads_the_certificate_as_the_original_writes_it() {
+        let (certificate, _) = files("read");
+        let show = ["x509", "-noout", "-in", text(&certificate), "-nameopt", "multiline,show_type", "-text"];
+        let Some(shown) = openssl(&show) else { return };
+        let shown: Vec<&str> = shown.lines().map(str::trim).collect();
+        let name = [
+            "commonName                = UTF8STRING:00000000-0000-0000-0000-000000000001",
+            "commonName                = UTF8STRING:00000000-0000-0000-0000-000000000002",
+            "organizationalUnitName    = UTF8STRING:Linux Monitoring Agent",
+            "organizationName          = UTF8STRING:Microsoft",
+        ];
+        for owner in ["Issuer:", "Subject:"] {
+            let at = shown.iter().position(|line| *line == owner).unwrap_or_else(|| panic!("{owner} in {shown:#?}"));
+            assert_eq!(shown[at + 1..at + 5], name);
+        }
+        for line in ["Version: 3 (0x2)", "Signature Algorithm: sha256WithRSAEncryption", "Exponent: 65537 (0x10001)"] {
+            assert!(shown.contains(&line), "{line} in {shown:#?}");
+        }
+        assert!(shown.iter().any(|line| line.starts_with("Public") && line.ends_with("Key: (2048 bit)")), "{shown:#?}");
+        let at = |line: &str| {
+            shown.iter().position(|found| *found == line).unwrap_or_else(|| panic!("{line} in {shown:#?}"))
+        };
+        let extensions =
+            ["X509v3 Subject Key Identifier:", "X509v3 Authority Key Identifier:", "X509v3 Basic Constraints:"];
+        let places = extensions.map(at);
+        assert!(places.is_sorted(), "{shown:#?}");
+        assert_eq!(shown[places[2] + 1], "CA:TRUE");
+        assert!(shown[places[1] + 1].ends_with(shown[places[0] + 1]), "{shown:#?}");
+    }
+
+    #[test]
+    fn openssl_verifies_certificate_and_key() {
+        let (certificate, key) = files("verify");
+        let (certificate, key) = (text(&certificate), text(&key));
+        let Some(verified) = openssl(&["verify", "-check_ss_sig", "-CAfile", certificate, certificate]) else { return };
+        assert!(verified.ends_with(": OK\n"), "{verified}");
+        let checked = openssl(&["rsa", "-check", "-noout", "-in", key]).unwrap();
+        assert!(checked.contains("RSA key ok"), "{checked}");
+        let of_certificate = openssl(&["x509", "-noout", "-modulus", "-in", certificate]).unwrap();
+        assert_eq!(openssl(&["rsa", "-noout", "-modulus", "-in", key]).unwrap(), of_certificate);
+        assert!(CLIENT_CERTIFICATE.key_pem.starts_with("-----BEGIN RSA PRIVATE KEY-----\n"));
+    }
+
+    #[test]
+    fn openssl_finds_the_key_identifier_where_we_say_it_is() {
+        let (certificate, _) = files("identifier");
+        let Some(key) = openssl(&["x509", "-noout", "-pubkey", "-in", text(&certificate)]) else { return };
+        let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+        let spki = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
+        // SubjectPublicKeyInfo of a 2048-bit key: 24 bytes in front of the content of the BIT STRING.
+        let identifier = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &spki[24..]);
+        let hex: Vec<String> = identifier.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let shown = openssl(&["x509", "-noout", "-ext", "subjectKeyIdentifier", "-in", text(&certificate)]).unwrap();
+        assert!(shown.contains(&hex.join(":")), "{shown}");
+    }
+
+    #[test]
+    fn a_certificate_ends_365_days_after_it_was_made() {
+        // 2031-01-31 23:59:58, so that the end falls into another month of another year.
+        let key = RsaPrivateKey::new(&mut Kernel, 1024).unwrap();
+        for now_unix_s in [1_927_670_398, 951_782_400, 0] {
+            let der = self_signed(&key, SUBJECT, 7, now_unix_s).unwrap();
+            assert_eq!(expiry_unix_s(&pem("CERTIFICATE", &der)), Some(now_unix_s + 31_536_000));
+        }
+        assert_eq!(time(1_927_670_398)[..], *b"\x17\x0d310131235958Z");
+        assert_eq!(time(2_524_608_000)[..], *b"\x18\x0f20500101000000Z");
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_end() {
+        for text in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nMB4XDQ==\n-----END CERTIFICATE-----\n"] {
+            assert_eq!(expiry_unix_s(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_serial_number_is_from_1_to_65534() {
+        let key = RsaPrivateKey::new(&mut Kernel, 1024).unwrap();
+        let serial = |random| self_signed(&key, SUBJECT, random, 0).unwrap()[8 + 5..][..5].to_vec();
+        assert_eq!(serial(0)[..3], [0x02, 0x01, 0x01]);
+        assert_eq!(serial(65_533)[..], [0x02, 0x03, 0x00, 0xff, 0xfe]);
+        assert_eq!(serial(65_534)[..3], [0x02, 0x01, 0x01]);
+    }
+
+    #[test]
+    fn no_two_keys_are_alike_and_none_is_shown() {
+        let other = Certificate::generate(SUBJECT, 0).unwrap();
+        assert_ne!(other.key_pem, CLIENT_CERTIFICATE.key_pem);
+        assert_eq!(format!("{other:?}"), "Certificate(..)");
+    }
 }

@@ -1,6 +1,7 @@
 //! The kernel's doors: the only `unsafe`, the only `libc`.
 #![expect(unsafe_code, reason = "system calls live here and nowhere else")]
 
+pub mod arguments;
 pub mod clock;
 pub mod file;
 pub mod host;

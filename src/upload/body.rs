@@ -7,16 +7,16 @@ use super::Stream;
 use super::deflate::Compressor;
 use super::items::{Renderer, ThisHost};
 use super::render::unix_from_local;
+use super::text::Text;
 use crate::limits::{BODY_BYTES_MAX, BODY_GATHER_BYTES, BODY_WIRE_BYTES_MAX};
 use crate::sys;
-use alloc::vec::Vec;
 
 /// The body being made, and the buffers that serve one body after another.
 pub struct Body {
     renderer: Renderer,
     compressor: Option<Compressor>,
     /// What is not yet compressed; without a compressor, the whole body.
-    text: Vec<u8>,
+    text: Text,
     stream: Stream,
     records: u32,
     malformed: u32,
@@ -36,7 +36,7 @@ impl Body {
         Body {
             renderer,
             compressor: compress.then(|| Compressor::new(BODY_WIRE_BYTES_MAX)),
-            text: Vec::new(),
+            text: Text::default(),
             stream: Stream::Syslog,
             records: 0,
             malformed: 0,
@@ -47,12 +47,12 @@ impl Body {
 
     /// Starts a body, forgetting the one before.
     pub fn begin(&mut self, stream: Stream) {
-        self.text.clear();
+        self.text.truncate(0);
         if let Some(compressor) = &mut self.compressor {
             compressor.reset();
         }
         (self.records, self.malformed, self.body_bytes, self.overflowed) = (0, 0, 0, false);
-        self.text.extend_from_slice(opening(stream));
+        self.text.put_slice(opening(stream));
         self.stream = stream;
     }
 
@@ -64,7 +64,7 @@ impl Body {
         }
         let before = self.text.len();
         if self.records > 0 {
-            self.text.push(b',');
+            self.text.put(b",");
         }
         if self.renderer.item(self.stream, received_us, payload, &mut self.text) {
             self.records += 1;
@@ -80,14 +80,14 @@ impl Body {
     /// Ends the body and gives its bytes as they go on the wire. `None`: it is above [`BODY_BYTES_MAX`], or on the wire above
     /// [`BODY_WIRE_BYTES_MAX`]; fewer records have to be tried. A body of one record always fits.
     pub fn finish(&mut self) -> Option<&[u8]> {
-        self.text.extend_from_slice(b"]}");
+        self.text.put(b"]}");
         self.pass_on();
         if self.overflowed {
             return None;
         }
         match &mut self.compressor {
             Some(compressor) => compressor.finish().ok(),
-            None => Some(&self.text),
+            None => Some(self.text.as_bytes()),
         }
     }
 
@@ -112,8 +112,8 @@ impl Body {
         match &mut self.compressor {
             Some(compressor) => {
                 self.body_bytes += self.text.len() as u64;
-                wire_ok = compressor.feed(&self.text).is_ok();
-                self.text.clear();
+                wire_ok = compressor.feed(self.text.as_bytes()).is_ok();
+                self.text.truncate(0);
                 self.text.shrink_to(2 * BODY_GATHER_BYTES); // after an item far larger than the rest
             }
             None => {
@@ -141,6 +141,7 @@ mod tests {
     use crate::limits::{MESSAGE_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
     use crate::record::{Sender, encode};
     use alloc::string::String;
+    use alloc::vec::Vec;
     use alloc::{format, vec};
 
     fn body(compress: bool) -> Body {
@@ -233,5 +234,135 @@ mod tests {
         assert!(body.finish().is_none());
         body.begin(Stream::Syslog);
         assert!(body.finish().is_some(), "the next body starts afresh");
+    }
+
+    /// Lines as servers write them: a dozen programs, and in each line what differs in reality (addresses, numbers, keys).
+    struct Lines(u64);
+
+    impl Lines {
+        fn number(&mut self, bound: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+
+        fn index(&mut self, bound: u64) -> usize {
+            usize::try_from(self.number(bound)).unwrap()
+        }
+
+        fn hex(&mut self, digits: usize) -> String {
+            (0..digits).map(|_| format!("{:x}", self.number(16))).collect()
+        }
+
+        fn address(&mut self) -> String {
+            format!("{}.{}.{}.{}", 1 + self.number(223), self.number(256), self.number(256), self.number(256))
+        }
+
+        fn line(&mut self, index: u64) -> String {
+            let host = ["web01", "web02", "db-2.example.com", "mail", "lb1"][self.index(5)];
+            let user = ["root", "deploy", "alice", "postgres", "www-data", "backup"][self.index(6)];
+            let (pid, port, ip) = (self.number(60_000), self.number(65_536), self.address());
+            let (minute, second) = (index / 3000 % 60, index / 50 % 60);
+            let (pri, tagged) = match self.number(10) {
+                0 => (
+                    38,
+                    format!(
+                        "sshd[{pid}]: Accepted publickey for {user} from {ip} port {port} ssh2: RSA SHA256:{}",
+                        self.hex(40)
+                    ),
+                ),
+                1 => (86, format!("sshd[{pid}]: pam_unix(sshd:session): session opened for user {user} by (uid=0)")),
+                2 => (
+                    78,
+                    format!(
+                        "CRON[{pid}]: ({user}) CMD (test -x /usr/sbin/anacron || {{ cd / && run-parts /etc/cron.daily; }})"
+                    ),
+                ),
+                3..=5 => (
+                    190,
+                    format!(
+                        "nginx: {ip} - - [22/Nov/2026:07:{minute:02}:{second:02} +0000] \"GET /api/{}/detail HTTP/1.1\" 200 {} \
+                     \"https://www.example.org/\" \"Mozilla/5.0 (X11; Linux x86_64; rv:1{}.0) Gecko/20100101 Firefox/100.0\"",
+                        self.hex(8),
+                        self.number(90_000),
+                        self.number(40)
+                    ),
+                ),
+                6 => (
+                    22,
+                    format!(
+                        "postfix/smtpd[{pid}]: {}: client=mx{}.example.net[{ip}], sasl_username={user}",
+                        self.hex(10),
+                        self.number(20)
+                    ),
+                ),
+                7 => (
+                    4,
+                    format!(
+                        "kernel: [{pid}.{:06}] [UFW BLOCK] IN=eth0 OUT= MAC={} SRC={ip} DST=10.0.0.4 LEN=40 TOS=0x00 TTL={} ID={} \
+                     PROTO=TCP SPT={port} DPT={} WINDOW=1024 RES=0x00 SYN URGP=0",
+                        self.number(1_000_000),
+                        self.hex(28),
+                        self.number(255),
+                        self.number(65_536),
+                        self.number(10_000)
+                    ),
+                ),
+                8 => (
+                    13,
+                    format!(
+                        "app[{pid}]: level=info caller=handler.go:{} msg=\"request done\" trace_id={} path=/v1/orders/{} duration={}ms",
+                        self.number(900),
+                        self.hex(32),
+                        self.number(1_000_000),
+                        self.number(900)
+                    ),
+                ),
+                _ => (
+                    85,
+                    format!(
+                        "sudo: {user} : TTY=pts/{} ; PWD=/home/{user} ; USER=root ; COMMAND=/usr/bin/systemctl restart app",
+                        self.number(9)
+                    ),
+                ),
+            };
+            format!("<{pri}>Nov 22 07:{minute:02}:{second:02} {host} {tagged}")
+        }
+    }
+
+    /// A body of as many records as a chunk of the default size holds.
+    fn fill(body: &mut Body, payloads: &[Vec<u8>]) -> usize {
+        body.begin(Stream::Syslog);
+        for (index, payload) in (0..).zip(payloads) {
+            body.add(1_795_330_800_000_000 + index * 20_000, payload);
+        }
+        body.finish().unwrap().len()
+    }
+
+    fn varied_payloads() -> Vec<Vec<u8>> {
+        let mut lines = Lines(7);
+        (0..4400).map(|index| payload(lines.line(index).as_bytes())).collect()
+    }
+
+    #[test]
+    fn a_message_costs_at_most_50_bytes_on_the_wire() {
+        let payloads = varied_payloads();
+        let wire_bytes = fill(&mut body(true), &payloads);
+        assert!(wire_bytes <= 50 * payloads.len(), "{wire_bytes} bytes for {} messages", payloads.len());
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release --lib cost_of_a_message -- --ignored --nocapture"]
+    fn cost_of_a_message() {
+        let payloads = varied_payloads();
+        for compress in [false, true] {
+            let mut body = body(compress);
+            let nanoseconds = (0..100).map(|_| {
+                let start = std::time::Instant::now();
+                fill(&mut body, &payloads);
+                start.elapsed().as_nanos()
+            });
+            let best = nanoseconds.min().unwrap() / payloads.len() as u128;
+            std::println!("compress {compress}: {best} ns a message");
+        }
     }
 }

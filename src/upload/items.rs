@@ -1,12 +1,11 @@
 //! One record as the JSON item that the service knows. Keys, their order and their words are the original's.
 
 use super::Stream;
-use super::json::write_escaped;
-use super::local_time::LocalTimes;
+use super::text::Text;
+use super::times::{LocalTimes, TimeText};
 use crate::record::{Sender, encode};
 use crate::syslog::{self, CivilTime, Message, Timestamp};
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -25,13 +24,15 @@ pub struct Renderer {
     /// Bytes of the host's name up to its first dot.
     short_name_bytes: usize,
     local_times: LocalTimes,
+    received_text: TimeText,
+    event_text: TimeText,
     /// The address last written, as text.
     address: IpAddr,
     address_text: String,
 }
 
 /// `HostIP` where nobody knows an address.
-const UNKNOWN_IP: &[u8] = b"Unknown IP";
+const UNKNOWN_IP: &[u8; 10] = b"Unknown IP";
 
 impl Renderer {
     /// A renderer for this host; `unix_from_local` gives seconds since 1970 of a time in its zone (microseconds play no part).
@@ -42,6 +43,8 @@ impl Renderer {
             host,
             short_name_bytes,
             local_times: LocalTimes::new(unix_from_local),
+            received_text: TimeText::new(),
+            event_text: TimeText::new(),
             address,
             address_text: text_of(address),
         }
@@ -49,7 +52,7 @@ impl Renderer {
 
     /// Appends the item of one frame: its payload, and when it was received (µs since 1970). `false`: the payload is no record
     /// of the stream, and nothing that was appended should be kept.
-    pub fn item(&mut self, stream: Stream, received_us: u64, payload: &[u8], out: &mut Vec<u8>) -> bool {
+    pub fn item(&mut self, stream: Stream, received_us: u64, payload: &[u8], out: &mut Text) -> bool {
         if stream != Stream::Syslog {
             return ready_item(payload, out);
         }
@@ -61,31 +64,31 @@ impl Renderer {
     }
 
     /// Appends a `LINUX_SYSLOGS_BLOB` item. Without a sender, `HostIP` is unknown.
-    pub fn syslog(&mut self, received_us: u64, sender: Option<Sender>, message: &[u8], out: &mut Vec<u8>) {
+    pub fn syslog(&mut self, received_us: u64, sender: Option<Sender>, message: &[u8], out: &mut Text) {
         let message = syslog::parse(message);
         let received_ms = i64::try_from(received_us / 1000).unwrap_or(i64::MAX);
-        out.reserve(message.msg.len() + 320); // for most, the only allocation there can be
-        out.extend_from_slice(br#"{"ident":""#);
-        write_escaped(message.app_name, out);
-        out.extend_from_slice(br#"","Timestamp":""#);
-        write_time(received_ms, out);
-        out.extend_from_slice(br#"","EventTime":""#);
-        write_time(self.event_ms(message.timestamp, received_ms), out);
-        out.extend_from_slice(br#"","Host":""#);
+        out.put(br#"{"ident":""#);
+        out.put_escaped(message.app_name);
+        out.put(br#"","Timestamp":""#);
+        out.put(self.received_text.text(received_ms));
+        out.put(br#"","EventTime":""#);
+        let event_ms = self.event_ms(message.timestamp, received_ms);
+        out.put(self.event_text.text(event_ms));
+        out.put(br#"","Host":""#);
         self.write_host(&message, sender, out);
-        out.extend_from_slice(br#"","HostIP":""#);
+        out.put(br#"","HostIP":""#);
         self.write_host_ip(&message, sender, out);
-        out.extend_from_slice(br#"","Message":""#);
+        out.put(br#"","Message":""#);
         write_text(&message, out);
         if let Some(procid) = message.procid {
-            out.extend_from_slice(br#"","ProcessId":""#);
-            write_escaped(procid, out);
+            out.put(br#"","ProcessId":""#);
+            out.put_escaped(procid);
         }
-        out.extend_from_slice(br#"","Facility":""#);
-        out.extend_from_slice(message.pri.facility().as_bytes());
-        out.extend_from_slice(br#"","Severity":""#);
-        out.extend_from_slice(message.pri.severity().as_bytes());
-        out.extend_from_slice(br#""}"#);
+        out.put(br#"","Facility":""#);
+        out.put_escaped(message.pri.facility().as_bytes());
+        out.put(br#"","Severity":""#);
+        out.put_escaped(message.pri.severity().as_bytes());
+        out.put(br#""}"#);
     }
 
     fn event_ms(&mut self, timestamp: Timestamp, received_ms: i64) -> i64 {
@@ -93,35 +96,32 @@ impl Renderer {
             Timestamp::Absent => received_ms,
             Timestamp::Unix(us) => us.div_euclid(1000),
             Timestamp::Local(time) => self.local_times.unix_ms(time),
-            Timestamp::Yearless(time) => {
-                let received_s = received_ms.div_euclid(1000);
-                self.local_times.unix_ms(syslog::with_nearest_year(time, received_s))
-            }
+            Timestamp::Yearless(time) => self.local_times.yearless_unix_ms(time, received_ms / 1000),
         }
     }
 
     /// The host as the message says; without one, whoever sent it.
-    fn write_host(&mut self, message: &Message<'_>, sender: Option<Sender>, out: &mut Vec<u8>) {
+    fn write_host(&mut self, message: &Message<'_>, sender: Option<Sender>, out: &mut Text) {
         match (message.hostname, remote(sender)) {
-            (Some(name), _) => write_escaped(name, out),
+            (Some(name), _) => out.put_escaped(name),
             (None, Some(address)) => self.write_address(address, out),
-            (None, None) => write_escaped(&self.host.name.as_bytes()[..self.short_name_bytes], out),
+            (None, None) => out.put_escaped(&self.host.name.as_bytes()[..self.short_name_bytes]),
         }
     }
 
     /// The address of that host, as far as it is known without asking anyone: the host is an address itself; or it is the
     /// sender; or the sender is this host, and so is the host by its name.
-    fn write_host_ip(&mut self, message: &Message<'_>, sender: Option<Sender>, out: &mut Vec<u8>) {
+    fn write_host_ip(&mut self, message: &Message<'_>, sender: Option<Sender>, out: &mut Text) {
         if sender.is_none() {
-            return out.extend_from_slice(UNKNOWN_IP);
+            return out.put(UNKNOWN_IP);
         }
         match (message.hostname, remote(sender), self.host.address) {
-            (Some(name), ..) if is_address(name) => out.extend_from_slice(name),
+            (Some(name), ..) if is_address(name) => out.put_escaped(name),
             (_, Some(address), _) => self.write_address(address, out),
             (name, None, Some(address)) if name.is_none_or(|name| self.is_this_host(name)) => {
                 self.write_address(address, out);
             }
-            _ => out.extend_from_slice(UNKNOWN_IP),
+            _ => out.put(UNKNOWN_IP),
         }
     }
 
@@ -130,12 +130,12 @@ impl Renderer {
         name.eq_ignore_ascii_case(own) || name.eq_ignore_ascii_case(&own[..self.short_name_bytes])
     }
 
-    fn write_address(&mut self, address: IpAddr, out: &mut Vec<u8>) {
+    fn write_address(&mut self, address: IpAddr, out: &mut Text) {
         if address != self.address {
             self.address = address;
             self.address_text = text_of(address);
         }
-        out.extend_from_slice(self.address_text.as_bytes());
+        out.put_escaped(self.address_text.as_bytes());
     }
 }
 
@@ -160,53 +160,25 @@ fn is_address(name: &[u8]) -> bool {
 }
 
 /// MSGID, structured data and text, as far as there are any, with a space between.
-fn write_text(message: &Message<'_>, out: &mut Vec<u8>) {
+fn write_text(message: &Message<'_>, out: &mut Text) {
     let in_front = [message.msgid, message.structured_data];
     for (index, part) in in_front.into_iter().flatten().enumerate() {
         if index > 0 {
-            out.push(b' ');
+            out.put(b" ");
         }
-        write_escaped(part, out);
+        out.put_escaped(part);
     }
     if in_front != [None, None] && !message.msg.is_empty() {
-        out.push(b' ');
+        out.put(b" ");
     }
-    write_escaped(message.msg, out);
-}
-
-/// Appends milliseconds since 1970 as `YYYY-MM-DDThh:mm:ss.mmmZ`; times outside the years 0 to 9999 as the nearest within.
-pub fn write_time(unix_ms: i64, out: &mut Vec<u8>) {
-    const FIRST_MS: i64 = -62_167_219_200_000;
-    const LAST_MS: i64 = 253_402_300_799_999;
-    const DAY_MS: i64 = 86_400_000;
-    let unix_ms = unix_ms.clamp(FIRST_MS, LAST_MS);
-    let (year, month, day) = syslog::date_from_days(unix_ms.div_euclid(DAY_MS));
-    let ms = unix_ms.rem_euclid(DAY_MS);
-    let mut text = *b"0000-00-00T00:00:00.000Z";
-    put_digits(&mut text[0..4], year);
-    put_digits(&mut text[5..7], i64::from(month));
-    put_digits(&mut text[8..10], i64::from(day));
-    put_digits(&mut text[11..13], ms / 3_600_000);
-    put_digits(&mut text[14..16], ms / 60_000 % 60);
-    put_digits(&mut text[17..19], ms / 1000 % 60);
-    put_digits(&mut text[20..23], ms % 1000);
-    out.extend_from_slice(&text);
-}
-
-/// Fills a field with decimal digits.
-fn put_digits(field: &mut [u8], value: i64) {
-    let mut value = value.unsigned_abs();
-    for digit in field.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-    }
+    out.put_escaped(message.msg);
 }
 
 /// Copies an item that the agent made itself, after a look at its ends and at its encoding.
-fn ready_item(payload: &[u8], out: &mut Vec<u8>) -> bool {
+fn ready_item(payload: &[u8], out: &mut Text) -> bool {
     let is_item = payload.starts_with(b"{") && payload.ends_with(b"}") && core::str::from_utf8(payload).is_ok();
     if is_item {
-        out.extend_from_slice(payload);
+        out.put_slice(payload);
     }
     is_item
 }
@@ -214,6 +186,7 @@ fn ready_item(payload: &[u8], out: &mut Vec<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn renderer() -> Renderer {
         let host = ThisHost { name: String::from("web01.example.com"), address: Some(IpAddr::from([10, 0, 0, 4])) };
@@ -221,9 +194,9 @@ mod tests {
     }
 
     fn item(sender: Option<Sender>, message: &[u8]) -> String {
-        let mut out = Vec::new();
+        let mut out = Text::default();
         renderer().syslog(NOW_US, sender, message, &mut out);
-        String::from_utf8(out).expect("valid UTF-8")
+        String::from_utf8(Vec::from(out.as_bytes())).expect("valid UTF-8")
     }
 
     /// 2026-07-02T12:00:00.123456Z
@@ -294,10 +267,10 @@ mod tests {
         let mut renderer = renderer();
         for (time, expected) in [("07:59:59", "06:59:59"), ("08:00:00", "07:00:00"), ("07:59:58", "06:59:58")] {
             for sender in ["192.0.2.7", "192.0.2.8"] {
-                let mut out = Vec::new();
+                let mut out = Text::default();
                 let address = Some(Sender::Address(sender.parse().unwrap()));
                 renderer.syslog(NOW_US, address, std::format!("<13>Jul  2 {time} h a: b").as_bytes(), &mut out);
-                let item = String::from_utf8(out).unwrap();
+                let item = String::from_utf8(Vec::from(out.as_bytes())).unwrap();
                 assert!(item.contains(&std::format!(r#""EventTime":"2026-07-02T{expected}.000Z""#)), "{item}");
                 assert!(item.contains(&std::format!(r#""HostIP":"{sender}""#)), "{item}");
             }
@@ -353,7 +326,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap() % bound
         };
-        let (mut renderer, mut out, mut message) = (renderer(), Vec::new(), Vec::new());
+        let (mut renderer, mut out, mut message) = (renderer(), Text::default(), Vec::new());
         for round in 0..50_000_u64 {
             message.clear();
             for _ in 0..random(12) {
@@ -362,9 +335,9 @@ mod tests {
                     _ => message.extend_from_slice(pieces[random(pieces.len())]),
                 }
             }
-            out.clear();
+            out.truncate(0);
             renderer.syslog(round << 44, None, &message, &mut out);
-            let text = core::str::from_utf8(&out).unwrap_or_else(|_| panic!("UTF-8 of {message:?}"));
+            let text = core::str::from_utf8(out.as_bytes()).unwrap_or_else(|_| panic!("UTF-8 of {message:?}"));
             let item: miniserde::json::Object =
                 miniserde::json::from_str(text).unwrap_or_else(|_| panic!("JSON of {message:?}: {text}"));
             assert!((8..=9).contains(&item.len()), "{text}");

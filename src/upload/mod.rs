@@ -18,8 +18,6 @@ pub mod guid;
 #[cfg(feature = "std")]
 pub mod https;
 pub mod items;
-pub mod json;
-mod local_time;
 #[cfg(feature = "std")]
 pub mod oms;
 pub mod proxy;
@@ -27,6 +25,8 @@ pub mod proxy;
 pub mod render;
 #[cfg(feature = "std")]
 pub mod stdout;
+pub mod text;
+pub mod times;
 pub mod wire;
 
 use alloc::string::String;

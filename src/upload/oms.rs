@@ -28,6 +28,11 @@ const SKEW_S_MAX: i32 = 15 * 60;
 /// A clock outside these years (2020 to 2099) is not set, and certificates cannot be judged by it.
 const CLOCK_S: core::ops::Range<i64> = 1_577_836_800..4_102_444_800;
 
+/// Whether a clock is plausible: a dead battery must not make us reject the server's certificate or date our own wrongly.
+pub fn clock_is_set(unix_s: i64) -> bool {
+    CLOCK_S.contains(&unix_s)
+}
+
 /// ODS as a destination. Files are read at the first delivery and again after each one that failed; otherwise connection, body
 /// and buffers serve one chunk after another.
 pub struct Oms {
@@ -96,7 +101,7 @@ impl Oms {
             // Smaller chunks find out which, so that it is kept aside and counted.
             return outcome(Verdict::Refused, format!("{malformed} records of the chunk cannot be rendered"));
         }
-        if !CLOCK_S.contains(&now_unix_s) {
+        if !clock_is_set(now_unix_s) {
             return outcome(
                 Verdict::Later,
                 "this host's clock is not set: set it, certificates depend on it".to_owned(),

@@ -1,6 +1,7 @@
 //! `omsd render`: raw syslog lines to the items that would be uploaded, for an administrator's "why does it look like this?".
 
 use super::items::{Renderer, ThisHost};
+use super::text::Text;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::sys;
 use crate::syslog::CivilTime;
@@ -22,12 +23,12 @@ pub fn render_with(
     mut output: impl Write,
     now_us: Option<u64>,
 ) -> io::Result<()> {
-    let (mut line, mut item) = (Vec::new(), Vec::new());
+    let (mut line, mut item) = (Vec::new(), Text::default());
     while next_line(&mut input, &mut line)? {
-        item.clear();
+        item.truncate(0);
         renderer.syslog(now_us.unwrap_or_else(sys::clock::wall_us), None, &line, &mut item);
-        item.push(b'\n');
-        output.write_all(&item)?;
+        item.put(b"\n");
+        output.write_all(item.as_bytes())?;
     }
     output.flush()
 }

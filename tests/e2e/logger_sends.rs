@@ -27,7 +27,7 @@ fn check(source: Source, count: usize, options: &[&str]) {
 
 #[test]
 fn to_udp_in_rfc5424() {
-    check(Source::udp(), 3000, &["-d"]);
+    check(Source::udp(), 3000, &["-d", "--rfc5424=notq"]);
 }
 
 #[test]
@@ -42,12 +42,12 @@ fn to_tcp_with_newlines() {
 
 #[test]
 fn to_tcp_with_newlines_in_rfc5424() {
-    check(Source::tcp(), 3000, &["-T"]);
+    check(Source::tcp(), 3000, &["-T", "--rfc5424=notq"]);
 }
 
 #[test]
 fn to_tcp_with_octet_counts() {
-    check(Source::tcp(), 3000, &["-T", "--octet-count"]);
+    check(Source::tcp(), 3000, &["-T", "--octet-count", "--rfc5424=notq"]);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn to_a_unix_datagram_socket() {
 
 #[test]
 fn to_a_unix_datagram_socket_in_rfc5424() {
-    check(Source::UnixDatagram, 1000, &["-d", "--rfc5424"]);
+    check(Source::UnixDatagram, 3000, &["-d", "--rfc5424=notq"]);
 }
 
 #[test]
@@ -78,5 +78,19 @@ fn with_its_own_process_id() {
         assert_eq!(item.text("ident"), "cron", "{item:?}");
         assert_eq!(item.text("Facility"), "user", "{item:?}");
         assert_eq!(item.text("Severity"), "notice", "{item:?}");
+    });
+}
+
+#[test]
+fn structured_data_and_msgid_are_kept_in_front_of_the_text() {
+    let site = Site::new();
+    let source = Source::udp();
+    site.configure(&[source], "");
+    let _omsd = site.start();
+    let port = source.port().to_string();
+    let data = ["--rfc5424=notq", "--msgid", "TCPIN", "--sd-id", "zoo@123", "--sd-param", "tiger=\"hungry\""];
+    logger(&[&["-n", "127.0.0.1", "-P", &port, "-d", "-t", "keeper"][..], &data].concat(), "feed them\n");
+    site.wait("the message", |seen| {
+        seen.messages().any(|message| message == "TCPIN [zoo@123 tiger=\"hungry\"] feed them")
     });
 }

@@ -546,6 +546,7 @@ pub(crate) fn proxy(answer: &'static str) -> (u16, Arc<Mutex<String>>) {
             let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
             thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
             let _ = std::io::copy(&mut client, &mut server);
+            let _ = server.shutdown(std::net::Shutdown::Write);
         }
     });
     (port, asked)

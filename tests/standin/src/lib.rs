@@ -23,6 +23,7 @@ pub mod topology;
 mod wire;
 
 pub use answer::{Answer, Manner, Refusal, RefuseWhen};
+pub use http::Head;
 pub use numbers::Numbers;
 pub use ods::Item;
 pub use serde_json;
