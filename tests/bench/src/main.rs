@@ -113,10 +113,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         options.measures = Measure::ALL.to_vec();
     }
     let peers = peers.unwrap_or_else(|| Program::ALL[1..].to_vec());
-    options.programs = Program::ALL.into_iter().filter(|program| match program {
-        Program::Omsd => ours,
-        peer => peers.contains(peer),
-    }).collect();
+    options.programs = Program::ALL
+        .into_iter()
+        .filter(|program| match program {
+            Program::Omsd => ours,
+            peer => peers.contains(peer),
+        })
+        .collect();
     Ok(Some(options))
 }
 
@@ -138,8 +141,14 @@ fn run(options: &Options) -> io::Result<bool> {
         for ((program, figures), service) in results.iter_mut().zip(&services) {
             eprintln!("{}: {}", measure.name(), program.name());
             let dir = dir.join(program.name());
-            let mut bench =
-                Bench { program: *program, service, dir, messages: &mut messages, next: &mut next, scale: options.scale };
+            let mut bench = Bench {
+                program: *program,
+                service,
+                dir,
+                messages: &mut messages,
+                next: &mut next,
+                scale: options.scale,
+            };
             if let Err(error) = bench.run(measure, figures) {
                 failures.push(format!("{} of {}: {error}", measure.name(), program.name()));
             }

@@ -142,6 +142,7 @@ impl Bench<'_> {
         figures.set(Row::ProgramBytes, process::program_bytes(running.pid()) as f64);
         figures.set(Row::IdleRss, memory.rss as f64);
         figures.set(Row::IdlePrivate, memory.private as f64);
+        figures.set(Row::IdleDirty, memory.dirty as f64);
         figures.set(Row::IdleWakeups, (after.switches - before.switches) as f64 / self.scale.idle.as_secs_f64());
         Ok(())
     }
@@ -163,8 +164,7 @@ impl Bench<'_> {
     fn flood(&mut self, figures: &mut Figures) -> io::Result<()> {
         let port = free_tcp_port()?;
         let mut running = self.start(&Input::Tcp(port), FLUSH_FLOOD_S)?;
-        let outcome =
-            self.load(&mut running, &Entrance::Tcp(port, None), self.scale.flood_messages, FLUSH_FLOOD_S)?;
+        let outcome = self.load(&mut running, &Entrance::Tcp(port, None), self.scale.flood_messages, FLUSH_FLOOD_S)?;
         figures.set(Row::FloodCpu, outcome.cpu_s * 1e6 / outcome.sent);
         figures.set(Row::FloodAccepted, outcome.sent / outcome.sending_s);
         figures.set(Row::FloodDelivered, outcome.arrived.per_second);
@@ -208,7 +208,13 @@ impl Bench<'_> {
     }
 
     /// Sends so many messages and waits until all have been delivered, or no more come.
-    fn load(&mut self, running: &mut Running, entrance: &Entrance<'_>, count: usize, flush_s: u32) -> io::Result<Outcome> {
+    fn load(
+        &mut self,
+        running: &mut Running,
+        entrance: &Entrance<'_>,
+        count: usize,
+        flush_s: u32,
+    ) -> io::Result<Outcome> {
         let numbers = *self.next..*self.next + count;
         *self.next += count;
         let (before, used_before) = (self.service.totals(), process::used(running.pid()));
@@ -268,7 +274,8 @@ fn await_delivery(
                 unique: unique as f64,
                 duplicates: (now.duplicates - before.duplicates) as f64,
                 wire_bytes: (now.wire_bytes - before.wire_bytes) as f64,
-                per_second: per_second.unwrap_or(unique as f64 / last_at.duration_since(start).as_secs_f64().max(0.001)),
+                per_second: per_second
+                    .unwrap_or(unique as f64 / last_at.duration_since(start).as_secs_f64().max(0.001)),
             };
         }
     }

@@ -92,24 +92,86 @@ fn line(stamp: &str, chance: &mut Chance) -> String {
     let ms = chance.below(90_000);
     let seq = format!("{MARKER}{:09}", 0);
     let (pri, ident, text) = match chance.below(10) {
-        0 | 1 => (38, format!("sshd[{pid}]"), format!(
-            "{seq} Failed password for invalid user {user} from {a} port {port} ssh2: publickey SHA256:{id:016x} not accepted, {} attempts left, session {}", chance.below(6), chance.below(100_000))),
-        2 | 3 | 4 => (190, "nginx".to_owned(), format!(
-            "{seq} {a} - {user} \"GET /api/v1/{}/{:x}?page={} HTTP/1.1\" {} {} \"-\" \"curl/7.88.1\" rt=0.{:03} upstream={b}:8080",
-            ["orders", "customers", "invoices", "search", "health"][chance.below(5)], id >> 32, chance.below(400), [200, 200, 200, 304, 404, 502][chance.below(6)], chance.below(80_000), ms % 1000)),
-        5 => (4, "kernel".to_owned(), format!(
-            "{seq} [{}.{:06}] [UFW BLOCK] IN=eth0 OUT= MAC=52:54:00:12:34:56 SRC={a} DST={b} LEN=60 TOS=0x00 PREC=0x00 TTL={} ID={} DF PROTO=TCP SPT={port} DPT={} WINDOW=64240 SYN",
-            chance.below(900_000), ms, chance.below(255), chance.below(65_536), [22, 23, 445, 3389, 8080][chance.below(5)])),
-        6 => (86, format!("sudo[{pid}]"), format!(
-            "{seq} {user} : TTY=pts/{} ; PWD=/home/{user} ; USER=root ; COMMAND=/usr/bin/systemctl restart app-{}.service ; TSID={:06X}", chance.below(20), chance.below(300), id >> 40)),
-        7 => (22, format!("postfix/smtp[{pid}]"), format!(
-            "{seq} {:010X}: to=<{user}.{}@example.com>, relay=mx{}.example.com[{a}]:25, delay={}.{}, delays=0.1/0/0.4/{}, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as {:08X})",
-            id >> 24, chance.below(5_000), chance.below(9), chance.below(30), chance.below(10), chance.below(10), chance.next() >> 32)),
-        8 => (78, format!("CRON[{pid}]"), format!(
-            "{seq} ({user}) CMD (/usr/local/bin/collect --shard {} --since {} --lock /run/collect-{}.lock >/dev/null 2>&1 || logger -t collect failed)", chance.below(64), id % 1_700_000_000, chance.below(64))),
-        _ => (134, format!("orders[{pid}]"), format!(
-            "{seq} {{\"level\":\"info\",\"trace\":\"{id:016x}{:016x}\",\"event\":\"order placed\",\"customer\":{},\"items\":{},\"ms\":{}.{:02}}}",
-            chance.next(), chance.below(200_000), chance.below(12), ms / 100, ms % 100)),
+        0 | 1 => (
+            38,
+            format!("sshd[{pid}]"),
+            format!(
+                "{seq} Failed password for invalid user {user} from {a} port {port} ssh2: publickey SHA256:{id:016x} not accepted, {} attempts left, session {}",
+                chance.below(6),
+                chance.below(100_000)
+            ),
+        ),
+        2..=4 => (
+            190,
+            "nginx".to_owned(),
+            format!(
+                "{seq} {a} - {user} \"GET /api/v1/{}/{:x}?page={} HTTP/1.1\" {} {} \"-\" \"curl/7.88.1\" rt=0.{:03} upstream={b}:8080",
+                ["orders", "customers", "invoices", "search", "health"][chance.below(5)],
+                id >> 32,
+                chance.below(400),
+                [200, 200, 200, 304, 404, 502][chance.below(6)],
+                chance.below(80_000),
+                ms % 1000
+            ),
+        ),
+        5 => (
+            4,
+            "kernel".to_owned(),
+            format!(
+                "{seq} [{}.{:06}] [UFW BLOCK] IN=eth0 OUT= MAC=52:54:00:12:34:56 SRC={a} DST={b} LEN=60 TOS=0x00 PREC=0x00 TTL={} ID={} DF PROTO=TCP SPT={port} DPT={} WINDOW=64240 SYN",
+                chance.below(900_000),
+                ms,
+                chance.below(255),
+                chance.below(65_536),
+                [22, 23, 445, 3389, 8080][chance.below(5)]
+            ),
+        ),
+        6 => (
+            86,
+            format!("sudo[{pid}]"),
+            format!(
+                "{seq} {user} : TTY=pts/{} ; PWD=/home/{user} ; USER=root ; COMMAND=/usr/bin/systemctl restart app-{}.service ; TSID={:06X}",
+                chance.below(20),
+                chance.below(300),
+                id >> 40
+            ),
+        ),
+        7 => (
+            22,
+            format!("postfix/smtp[{pid}]"),
+            format!(
+                "{seq} {:010X}: to=<{user}.{}@example.com>, relay=mx{}.example.com[{a}]:25, delay={}.{}, delays=0.1/0/0.4/{}, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as {:08X})",
+                id >> 24,
+                chance.below(5_000),
+                chance.below(9),
+                chance.below(30),
+                chance.below(10),
+                chance.below(10),
+                chance.next() >> 32
+            ),
+        ),
+        8 => (
+            78,
+            format!("CRON[{pid}]"),
+            format!(
+                "{seq} ({user}) CMD (/usr/local/bin/collect --shard {} --since {} --lock /run/collect-{}.lock >/dev/null 2>&1 || logger -t collect failed)",
+                chance.below(64),
+                id % 1_700_000_000,
+                chance.below(64)
+            ),
+        ),
+        _ => (
+            134,
+            format!("orders[{pid}]"),
+            format!(
+                "{seq} {{\"level\":\"info\",\"trace\":\"{id:016x}{:016x}\",\"event\":\"order placed\",\"customer\":{},\"items\":{},\"ms\":{}.{:02}}}",
+                chance.next(),
+                chance.below(200_000),
+                chance.below(12),
+                ms / 100,
+                ms % 100
+            ),
+        ),
     };
     format!("<{pri}>{stamp} {host} {ident}: {text}")
 }

@@ -33,8 +33,10 @@ pub struct Memory {
     pub rss: u64,
     /// Resident; what two processes share counts half for each.
     pub pss: u64,
-    /// Of it in no other process.
+    /// Of it in no other process, pages of the program file that nobody else has mapped included.
     pub private: u64,
+    /// Of it written to: the memory that nobody can take back.
+    pub dirty: u64,
 }
 
 /// What a program has used since it started.
@@ -85,7 +87,6 @@ impl Sampler {
                 let now = sum_memory(&tree);
                 peak.rss = peak.rss.max(now.rss);
                 peak.pss = peak.pss.max(now.pss);
-                peak.private = peak.private.max(now.private);
                 std::thread::sleep(SAMPLE);
             }
             // What the root alone had between two looks, the kernel knows exactly.
@@ -159,10 +160,14 @@ fn newest_pid() -> u32 {
 fn sum_memory(tree: &Tree) -> Memory {
     let mut sum = Memory::default();
     for &pid in &tree.pids {
-        let resident = read(pid, "statm").split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * PAGE_BYTES;
+        let resident =
+            read(pid, "statm").split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * PAGE_BYTES;
         if resident > ROLLUP_BYTES_MAX {
             let anonymous = number(&read(pid, "status"), "RssAnon:").unwrap_or(0) * 1024;
-            sum = Memory { rss: sum.rss + resident, pss: sum.pss + resident, private: sum.private + anonymous };
+            sum.rss += resident;
+            sum.pss += resident;
+            sum.private += anonymous;
+            sum.dirty += anonymous;
             continue;
         }
         let rollup = read(pid, "smaps_rollup");
@@ -170,6 +175,7 @@ fn sum_memory(tree: &Tree) -> Memory {
         sum.rss += bytes("Rss:");
         sum.pss += bytes("Pss:");
         sum.private += bytes("Private_Clean:") + bytes("Private_Dirty:");
+        sum.dirty += bytes("Private_Dirty:");
     }
     sum
 }

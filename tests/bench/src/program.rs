@@ -236,6 +236,7 @@ fn rsyslog_conf(dir: &Path, state: &Path, port: u16, input: &Input, flush_s: u32
     let (dir, state) = (dir.display(), state.display());
     format!(
         r#"global(workDirectory="{state}" net.enableDNS="off")
+main_queue(queue.type="FixedArray" queue.size="100000" queue.dequeueBatchSize="1024" queue.timeoutEnqueue="600000")
 module(load="{elasticsearch}")
 {source}
 template(name="item" type="list" option.jsonf="on") {{
