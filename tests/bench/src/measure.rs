@@ -142,7 +142,7 @@ impl Bench<'_> {
         figures.set(Row::ProgramBytes, process::program_bytes(running.pid()) as f64);
         figures.set(Row::IdleRss, memory.rss as f64);
         figures.set(Row::IdlePrivate, memory.private as f64);
-        figures.set(Row::IdleDirty, memory.dirty as f64);
+        figures.set(Row::IdleAnonymous, memory.anonymous as f64);
         figures.set(Row::IdleWakeups, (after.switches - before.switches) as f64 / self.scale.idle.as_secs_f64());
         Ok(())
     }

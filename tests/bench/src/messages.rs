@@ -191,8 +191,10 @@ impl Chance {
         usize::try_from(self.next() >> 33).expect("31 bits") % bound
     }
 
+    /// One of a few hundred: a server hears the same clients again and again.
     fn address(&mut self) -> String {
-        format!("{}.{}.{}.{}", 11 + self.below(200), self.below(256), self.below(256), 1 + self.below(254))
+        let client = self.below(400) * 7919;
+        format!("{}.{}.{}.{}", 11 + client % 200, client / 3 % 256, client / 5 % 256, 1 + client % 254)
     }
 }
 

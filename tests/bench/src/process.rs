@@ -35,8 +35,8 @@ pub struct Memory {
     pub pss: u64,
     /// Of it in no other process, pages of the program file that nobody else has mapped included.
     pub private: u64,
-    /// Of it written to: the memory that nobody can take back.
-    pub dirty: u64,
+    /// Of it not in any file: the memory that the kernel cannot take back.
+    pub anonymous: u64,
 }
 
 /// What a program has used since it started.
@@ -167,7 +167,7 @@ fn sum_memory(tree: &Tree) -> Memory {
             sum.rss += resident;
             sum.pss += resident;
             sum.private += anonymous;
-            sum.dirty += anonymous;
+            sum.anonymous += anonymous;
             continue;
         }
         let rollup = read(pid, "smaps_rollup");
@@ -175,7 +175,7 @@ fn sum_memory(tree: &Tree) -> Memory {
         sum.rss += bytes("Rss:");
         sum.pss += bytes("Pss:");
         sum.private += bytes("Private_Clean:") + bytes("Private_Dirty:");
-        sum.dirty += bytes("Private_Dirty:");
+        sum.anonymous += bytes("Anonymous:");
     }
     sum
 }

@@ -10,7 +10,7 @@ pub enum Row {
     ProgramBytes,
     IdleRss,
     IdlePrivate,
-    IdleDirty,
+    IdleAnonymous,
     IdleWakeups,
     SteadyCpu,
     SteadyWakeups,
@@ -60,7 +60,7 @@ const TABLE: [(Row, &str, Unit, Budget); 25] = [
     (Row::IdleRss, "idle: resident, KB", Unit::Kilobytes, AtMost(600e3)),
     (Row::IdlePrivate, "idle: of it private, KB", Unit::Kilobytes, Budget::None),
     // The rest of the private pages are the program file's, which the kernel drops when it wants.
-    (Row::IdleDirty, "idle: of it private and written to, KB", Unit::Kilobytes, AtMost(150e3)),
+    (Row::IdleAnonymous, "idle: of it private and in no file, KB", Unit::Kilobytes, AtMost(150e3)),
     // Its own timers: the status file, twice a minute.
     (Row::IdleWakeups, "idle: wake-ups a second", Unit::PerSecond, AtMost(0.1)),
     (Row::SteadyCpu, "1,000 a second: CPU s per million, upload included", Unit::Seconds, AtMost(10.0)),
