@@ -90,5 +90,7 @@ fn structured_data_and_msgid_are_kept_in_front_of_the_text() {
     let port = source.port().to_string();
     let data = ["--rfc5424=notq", "--msgid", "TCPIN", "--sd-id", "zoo@123", "--sd-param", "tiger=\"hungry\""];
     logger(&[&["-n", "127.0.0.1", "-P", &port, "-d", "-t", "keeper"][..], &data].concat(), "feed them\n");
-    site.wait("the message", |seen| seen.messages().any(|message| message == "TCPIN [zoo@123 tiger=\"hungry\"] feed them"));
+    site.wait("the message", |seen| {
+        seen.messages().any(|message| message == "TCPIN [zoo@123 tiger=\"hungry\"] feed them")
+    });
 }
