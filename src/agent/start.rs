@@ -110,11 +110,12 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     if matches!(config.destination, Destination::Oms(_)) {
         fips::fips_refusal(config.allow_non_fips).map_or(Ok(()), |reason| Err(StartError::Fips(reason)))?;
     }
+    // Before anything can be seen from outside: whoever waits for a socket may send a signal at once.
+    let signals = Signals::install().map_err(StartError::Signals)?;
     let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config)? };
     let sources = if settings.demo { open_demo(&mut config, &paths) } else { open_sources(&config, &paths) };
     let sources = sources.map_err(StartError::Source)?;
     let ring = open_ring(&home.ring, &config, &log)?;
-    let signals = Signals::install().map_err(StartError::Signals)?;
     process::renounce_privileges();
     greet(&settings, &config, &log);
 
