@@ -1,11 +1,12 @@
 //! argv to a command: options, usage text, exit codes.
 
+mod onboard;
 mod ring;
 
 use crate::agent::paths::{self, Paths};
 use crate::agent::{self, Ended, Settings, StartError, status};
 use crate::config::{self, files::HostFiles};
-use crate::sys::{process, signal};
+use crate::sys::{memory, process, signal};
 use crate::syslog::iso8601;
 use crate::upload::render;
 use alloc::string::{String, ToString};
@@ -27,6 +28,8 @@ pub enum Exit {
     Usage = 64,
     /// The service said no for good.
     Refused = 69,
+    /// Our own invariant or generator failed.
+    SelfTest = 70,
     /// A file, directory or socket cannot be made.
     CannotCreate = 73,
     /// The disk failed, or the ring is damaged beyond repair.
@@ -39,6 +42,25 @@ pub enum Exit {
     Configuration = 78,
 }
 
+impl Exit {
+    const ALL: [Exit; 9] = [
+        Exit::Ok,
+        Exit::Usage,
+        Exit::Refused,
+        Exit::SelfTest,
+        Exit::CannotCreate,
+        Exit::StateIo,
+        Exit::TryAgain,
+        Exit::Permission,
+        Exit::Configuration,
+    ];
+
+    /// The exit of this code; codes that are none of ours are "try again".
+    fn from_code(code: u8) -> Exit {
+        Exit::ALL.into_iter().find(|&exit| exit as u8 == code).unwrap_or(Exit::TryAgain)
+    }
+}
+
 /// A command: its name, what it is for, what it does.
 struct Command {
     name: &'static str,
@@ -46,8 +68,13 @@ struct Command {
     run: fn(&[String]) -> Exit,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command { name: "run", purpose: "collect and upload, in the foreground", run },
+    Command {
+        name: "onboard",
+        purpose: "register this host with a workspace, or list where it is",
+        run: onboard::command,
+    },
     Command { name: "check", purpose: "read the configuration and say what is wrong with it", run: check },
     Command { name: "status", purpose: "what the running agent does, and what was lost and why", run: show_status },
     Command {
@@ -61,6 +88,7 @@ const COMMANDS: [Command; 6] = [
 
 /// Runs the command that the arguments (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    memory::seal_relocations();
     process::restrict_file_modes();
     signal::ignore_file_and_pipe_signals();
     let arguments: Result<Vec<String>, OsString> = arguments.map(OsString::into_string).collect();

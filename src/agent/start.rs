@@ -146,7 +146,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
         uploader,
         status,
     };
-    memory::let_go_of_program();
+    memory::let_go_of_start();
     Ok(agent.run(signals))
 }
 

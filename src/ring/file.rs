@@ -577,9 +577,13 @@ impl<S: Storage> Ring<S> {
 
     fn settle(&mut self, stream: u8, loss: Option<Loss>) -> Result<(), Fault> {
         let index = usize::from(stream);
-        let Some(flight) = self.flights.get_mut(index).and_then(Option::take) else { return Ok(()) };
-        // If the one before is not yet on the disk, it gets there first: a power cut takes back one chunk, not two.
+        if self.flight(stream).is_none() {
+            return Ok(());
+        }
+        // If the one before is not yet on the disk, it gets there first: a power cut takes back one chunk, not two. The chunk is
+        // still in flight meanwhile, so that this slot, too, knows what of it was overwritten.
         let synced = if self.settled_unsynced { self.sync() } else { Ok(()) };
+        let flight = self.flights[index].take().unwrap_or_default();
         self.pending[index].remove(Pending { records: flight.records, bytes: flight.padded_bytes });
         let state = &mut self.cursor.streams[index];
         match loss {

@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Loss, Mark, SLOT_BYTES, StreamState};
 use super::file::Pending;
-use super::frame::Seal;
+use super::frame::{NUMBER_MAX, Seal};
 use super::layout::{FileHeader, HEADER_BYTES, HEADER_OFFSETS, Layout, Parsed, SLOT_OFFSETS};
 use super::storage::{Fault, Storage};
 use super::walk::{Found, Ground, Walk};
@@ -92,7 +92,11 @@ pub fn recover<S: Storage>(storage: &S, now_us: u64, window: &mut Vec<u8>) -> Re
     };
     let cursor = cursor.unwrap_or_else(|| Cursor::new(header.salt, header.file_bytes, header.created_us));
     let survey = Survey::take(storage, &ground, &cursor, window)?;
-    Ok(survey.into_recovered(ground, cursor, slot, header_damaged, now_us))
+    let recovered = survey.into_recovered(ground, cursor, slot, header_damaged, now_us);
+    // A file made by hand could leave no room to count on.
+    let Cursor { generation, head, .. } = recovered.cursor;
+    let absurd = [generation, head.position, head.sequence].into_iter().any(|number| number > NUMBER_MAX / 2);
+    if absurd { Err(OpenError::Damaged) } else { Ok(recovered) }
 }
 
 fn newest(slots: &[Option<Cursor>; 2]) -> Option<usize> {
@@ -222,9 +226,10 @@ impl Survey {
             cursor.lost_unattributed = cursor.lost_unattributed.saturating_add(self.unattributed);
         }
         let loss = if self.fell { Loss::Overwritten } else { Loss::Corrupt };
-        let mut missing = 0;
+        let mut missing = 0_u64;
         for (index, stream) in cursor.streams.iter_mut().enumerate() {
-            missing += account(stream, self.known[index], self.pending[index], loss, now_us);
+            let lost = account(stream, self.known[index], self.pending[index], loss, now_us);
+            missing = missing.saturating_add(lost);
             stream.next = self.next[index].unwrap_or(cursor.head);
         }
         Recovered {

@@ -21,31 +21,81 @@ pub fn give_back(buffer: &mut [u8]) {
     unsafe { libc::madvise(start.cast(), pages.len(), libc::MADV_DONTNEED) };
 }
 
-/// Lets go of the pages of the program file that starting up brought in: code and constants. What is needed comes back from the
-/// page cache when it is next used, and that is far less than was needed to start. Source: madvise(2); getauxval(3).
-pub fn let_go_of_program() {
-    // SAFETY: getauxval has no memory effects.
-    let (headers, count) = unsafe { (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM)) };
-    let Some(first) = core::ptr::NonNull::new(headers as *mut ProgramHeader) else { return };
-    let Ok(count) = usize::try_from(count) else { return };
-    // SAFETY: the kernel says that so many program headers of this file stand there; they are never written.
-    let headers = unsafe { core::slice::from_raw_parts(first.as_ptr(), count) };
-    // The headers stand behind the file's own header, at the start of what is mapped from its beginning.
-    let Some(start) = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_offset == 0) else {
-        return;
-    };
-    let bias = (first.as_ptr() as usize).wrapping_sub(size_of::<FileHeader>()).wrapping_sub(of_program(start.p_vaddr));
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
-        let address = bias.wrapping_add(of_program(header.p_vaddr)) / page_bytes() * page_bytes();
-        // SAFETY: the range is a mapping of the program file that nobody ever wrote to: what is let go is read again,
-        // the same, from the file.
-        unsafe { libc::madvise(address as *mut c_void, of_program(header.p_memsz), libc::MADV_DONTNEED) };
+/// Slices of the program file that are mapped apart. The kernel brings in what lies around a page that is touched, up to
+/// whole large folios of the page cache since 6.18, but never across mappings.
+const SLICE_BYTES: usize = 8 * 1024;
+/// Stack below the caller that starting up may have used, and that is given back.
+const STACK_BYTES: usize = 256 * 1024;
+/// Bytes below the stack pointer that may be in use all the same.
+const STACK_KEPT_BYTES: usize = 16 * 1024;
+
+/// Makes what relocation wrote, pointers to functions above all, read-only for good: "full RELRO". musl's start code does not
+/// do it for a static, position-independent program. Source: elf(5), `PT_GNU_RELRO`.
+pub fn seal_relocations() {
+    let Some(program) = Program::of_this_process() else { return };
+    for header in program.headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
+        let range = program.pages(header);
+        // SAFETY: the linker says that nothing writes there once relocation is done.
+        unsafe { libc::mprotect(range.start as *mut c_void, range.len(), libc::PROT_READ) };
+    }
+}
+
+/// Lets go of the memory that only starting up needed: pages of the program file, which come back from the page cache
+/// when they are used again, in small slices, and the stack below the caller. Source: madvise(2).
+pub fn let_go_of_start() {
+    if let Some(program) = Program::of_this_process() {
+        for header in
+            program.headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0)
+        {
+            let range = program.pages(header);
+            // Every other slice gets an attribute that means nothing here (this process leaves no core dump), so that the
+            // kernel keeps them apart.
+            for slice in range.clone().step_by(2 * SLICE_BYTES) {
+                // SAFETY: an attribute of a mapping of the program file; it changes no byte.
+                unsafe { libc::madvise(slice as *mut c_void, SLICE_BYTES.min(range.end - slice), libc::MADV_DONTDUMP) };
+            }
+            // SAFETY: a mapping of the program file that nobody ever wrote to: what is let go is read again, the same.
+            unsafe { libc::madvise(range.start as *mut c_void, range.len(), libc::MADV_DONTNEED) };
+        }
+    }
+    let here = 0_u8;
+    let end = (&raw const here as usize - STACK_KEPT_BYTES) / page_bytes() * page_bytes();
+    // SAFETY: the stack grows down, and nothing that is alive stands further below than what is kept; where the stack was
+    // never that deep there is no mapping, and nothing happens there.
+    unsafe { libc::madvise((end - STACK_BYTES) as *mut c_void, STACK_BYTES, libc::MADV_DONTNEED) };
+}
+
+/// This program's file, as it is mapped.
+struct Program {
+    headers: &'static [ProgramHeader],
+    bias: usize,
+}
+
+impl Program {
+    /// Source: getauxval(3), `AT_PHDR`. `None` if the kernel does not say.
+    fn of_this_process() -> Option<Program> {
+        // SAFETY: getauxval has no memory effects.
+        let (headers, count) = unsafe { (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM)) };
+        let first = core::ptr::NonNull::new(headers as *mut ProgramHeader)?;
+        // SAFETY: the kernel says that so many program headers stand there; they are never written and never go away.
+        let headers = unsafe { core::slice::from_raw_parts(first.as_ptr(), usize::try_from(count).ok()?) };
+        // They stand behind the file's own header, at the start of what is mapped from the file's beginning.
+        let start = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_offset == 0)?;
+        let start_address = first.as_ptr() as usize - size_of::<FileHeader>();
+        Some(Program { headers, bias: start_address.wrapping_sub(number(start.p_vaddr)) })
+    }
+
+    /// The whole pages from the one that the segment begins in.
+    fn pages(&self, header: &ProgramHeader) -> Range<usize> {
+        let start = self.bias.wrapping_add(number(header.p_vaddr));
+        let end = start + number(header.p_memsz);
+        start / page_bytes() * page_bytes()..end / page_bytes() * page_bytes()
     }
 }
 
 /// A number of a program header, which always fits the program's own address space.
-fn of_program(number: impl TryInto<usize>) -> usize {
-    number.try_into().unwrap_or(0)
+fn number(field: impl TryInto<usize>) -> usize {
+    field.try_into().unwrap_or(0)
 }
 
 fn whole_pages(address: usize, length: usize, page: usize) -> Range<usize> {

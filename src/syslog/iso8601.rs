@@ -1,6 +1,6 @@
 //! ISO 8601 times as RFC 3339 and RFC 5424 write them, and as others nearly do.
 
-use super::{CivilTime, Timestamp, digits};
+use super::{CivilTime, Timestamp, after, digits};
 
 /// Microseconds since 1970 of a whole text such as `2026-07-02T12:00:00.25+02:00`; `None` if it is anything else.
 /// Source: RFC 3339 section 5.6.
@@ -15,8 +15,8 @@ pub fn unix_us(text: &str) -> Option<i64> {
 /// kept), perhaps `Z` or an offset. Without an offset it is [`Timestamp::Local`].
 pub(super) fn parse(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (year, rest) = digits(bytes, 4, 4)?;
-    let (month, rest) = digits(rest.strip_prefix(b"-")?, 2, 2)?;
-    let (day, rest) = digits(rest.strip_prefix(b"-")?, 2, 2)?;
+    let (month, rest) = digits(after(b'-', rest)?, 2, 2)?;
+    let (day, rest) = digits(after(b'-', rest)?, 2, 2)?;
     let [b'T' | b't' | b' ', rest @ ..] = rest else { return None };
     let (clock, rest) = clock(rest)?;
     let time = CivilTime { year: i32::try_from(year).ok()?, ..date(month, day, clock)? };
@@ -39,8 +39,8 @@ pub(super) fn date(month: u32, day: u32, clock: CivilTime) -> Option<CivilTime> 
 /// Takes `hh:mm:ss` and perhaps a fraction from the front. The date in the answer is not yet one.
 pub(super) fn clock(bytes: &[u8]) -> Option<(CivilTime, &[u8])> {
     let (hour, rest) = digits(bytes, 1, 2)?;
-    let (minute, rest) = digits(rest.strip_prefix(b":")?, 2, 2)?;
-    let (second, rest) = digits(rest.strip_prefix(b":")?, 2, 2)?;
+    let (minute, rest) = digits(after(b':', rest)?, 2, 2)?;
+    let (second, rest) = digits(after(b':', rest)?, 2, 2)?;
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -73,7 +73,7 @@ fn offset_s(bytes: &[u8]) -> Option<(Option<i32>, &[u8])> {
         Some((both, rest)) => (both / 100, both % 100, rest),
         None => {
             let (hours, rest) = digits(rest, 2, 2)?;
-            let (minutes, rest) = digits(rest.strip_prefix(b":")?, 2, 2)?;
+            let (minutes, rest) = digits(after(b':', rest)?, 2, 2)?;
             (hours, minutes, rest)
         }
     };

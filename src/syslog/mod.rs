@@ -71,6 +71,14 @@ fn token(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// What is behind a byte that must come first.
+fn after(first: u8, bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [byte, rest @ ..] if *byte == first => Some(rest),
+        _ => None,
+    }
+}
+
 fn without_leading_spaces(mut bytes: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] = bytes {
         bytes = rest;

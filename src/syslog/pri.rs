@@ -1,5 +1,7 @@
 //! `<PRI>`: facility and severity.
 
+use super::{after, digits};
+
 /// Facility times eight plus severity, 0 to 191. Source: RFC 5424 section 6.2.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pri(u8);
@@ -27,8 +29,8 @@ impl Pri {
 
 /// Splits `<PRI>` off the front. `None`: there is none, or it is malformed or above 191.
 pub fn split(bytes: &[u8]) -> Option<(Pri, &[u8])> {
-    let (value, rest) = super::digits(bytes.strip_prefix(b"<")?, 1, 3)?;
-    let rest = rest.strip_prefix(b">")?;
+    let (value, rest) = digits(after(b'<', bytes)?, 1, 3)?;
+    let rest = after(b'>', rest)?;
     let value = u8::try_from(value).ok().filter(|&value| value <= 191)?;
     Some((Pri(value), rest))
 }

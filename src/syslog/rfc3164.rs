@@ -3,7 +3,7 @@
 //! The RFC describes practice and forbids nothing, so shape decides. In front of the text everything is optional; what does
 //! not look like a part belongs to the text.
 
-use super::{CivilTime, Message, Pri, Timestamp, digits, iso8601, token, without_leading_spaces};
+use super::{CivilTime, Message, Pri, Timestamp, after, digits, iso8601, token, without_leading_spaces};
 use core::net::Ipv6Addr;
 
 /// Takes apart what follows the PRI. Without a time at its start all of it is text (RFC 3164 section 4.3.2).
@@ -32,7 +32,7 @@ pub(super) fn parse(pri: Pri, bytes: &[u8]) -> Message<'_> {
 /// Takes the time from the front, with the space behind it. A colon may end it (Cisco).
 fn timestamp(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (timestamp, rest) = if bytes.first()?.is_ascii_digit() { iso8601::parse(bytes) } else { month_first(bytes) }?;
-    let rest = rest.strip_prefix(b":").unwrap_or(rest);
+    let rest = after(b':', rest).unwrap_or(rest);
     match rest {
         [] => Some((timestamp, rest)),
         [b' ', rest @ ..] => Some((timestamp, rest)),
@@ -43,10 +43,10 @@ fn timestamp(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
 /// `Mmm dd hh:mm:ss`, `Mmm dd yyyy hh:mm:ss`, `Mmm dd hh:mm:ss yyyy` and `Mmm dd hh:mm:ss ZONE yyyy`.
 fn month_first(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (month, rest) = month(bytes)?;
-    let (day, rest) = digits(without_leading_spaces(rest.strip_prefix(b" ")?), 1, 2)?;
-    let rest = without_leading_spaces(rest.strip_prefix(b" ")?);
+    let (day, rest) = digits(without_leading_spaces(after(b' ', rest)?), 1, 2)?;
+    let rest = without_leading_spaces(after(b' ', rest)?);
     let (year, rest) = match year(rest) {
-        Some((year, rest)) => (Some(year), rest.strip_prefix(b" ")?),
+        Some((year, rest)) => (Some(year), after(b' ', rest)?),
         None => (None, rest),
     };
     let (clock, rest) = iso8601::clock(rest)?;
@@ -59,13 +59,13 @@ fn month_first(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
 
 /// ` yyyy` or ` ZONE yyyy` behind the clock. Of the zones only UTC is known; the letters of others are no offset.
 fn year_behind(time: CivilTime, rest: &[u8]) -> Option<(Timestamp, &[u8])> {
-    let rest = rest.strip_prefix(b" ")?;
-    let (zone, rest) = match year(rest) {
-        Some(_) => (&b""[..], rest),
-        None => token(rest).1.map(|behind| (token(rest).0, behind))?,
+    let [b' ', rest @ ..] = rest else { return None };
+    let (zone, rest) = rest.split_at(rest.iter().take_while(|byte| byte.is_ascii_uppercase()).count());
+    let rest = match (zone.len(), rest) {
+        (0, rest) | (3..=5, [b' ', rest @ ..]) => rest,
+        _ => return None,
     };
-    let is_zone = zone.is_empty() || (3..=5).contains(&zone.len()) && zone.iter().all(u8::is_ascii_uppercase);
-    let (year, rest) = year(rest).filter(|_| is_zone)?;
+    let (year, rest) = year(rest)?;
     let time = CivilTime { year, ..time };
     Some(match zone {
         b"UTC" | b"GMT" => (Timestamp::Unix(time.unix_s_as_utc() * 1_000_000 + i64::from(time.us)), rest),
@@ -81,11 +81,23 @@ fn year(bytes: &[u8]) -> Option<(i32, &[u8])> {
 }
 
 fn month(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    const NAMES: [&[u8; 3]; 12] =
-        [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
     let (name, rest) = bytes.split_first_chunk::<3>()?;
-    let name = name.map(|byte| byte.to_ascii_lowercase());
-    (1..).zip(NAMES).find(|(_, known)| **known == name).map(|(month, _)| (month, rest))
+    let month = match &name.map(|byte| byte.to_ascii_lowercase()) {
+        b"jan" => 1,
+        b"feb" => 2,
+        b"mar" => 3,
+        b"apr" => 4,
+        b"may" => 5,
+        b"jun" => 6,
+        b"jul" => 7,
+        b"aug" => 8,
+        b"sep" => 9,
+        b"oct" => 10,
+        b"nov" => 11,
+        b"dec" => 12,
+        _ => return None,
+    };
+    Some((month, rest))
 }
 
 /// Whether a first word is a tag and not a host: `word:`, `word[pid]` or `word[pid]:…`.
@@ -107,16 +119,16 @@ fn tag(bytes: &[u8]) -> (&[u8], Option<&[u8]>, &[u8]) {
         None => (None, rest),
     };
     let rest = without_leading_spaces(rest);
-    (app_name, procid, without_leading_spaces(rest.strip_prefix(b":").unwrap_or(rest)))
+    (app_name, procid, without_leading_spaces(after(b':', rest).unwrap_or(rest)))
 }
 
 /// Takes `[PID]` from the front. What is not a number is a PID only in front of a colon.
 fn bracket(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let bytes = bytes.strip_prefix(b"[")?;
+    let bytes = after(b'[', bytes)?;
     let (procid, rest) = bytes.split_at(bytes.iter().position(|byte| matches!(byte, b']' | b' '))?);
-    let rest = rest.strip_prefix(b"]")?;
+    let rest = after(b']', rest)?;
     let is_number = !procid.is_empty() && procid.iter().all(u8::is_ascii_digit);
-    (is_number || without_leading_spaces(rest).starts_with(b":")).then_some((procid, rest))
+    (is_number || without_leading_spaces(rest).first() == Some(&b':')).then_some((procid, rest))
 }
 
 #[cfg(test)]

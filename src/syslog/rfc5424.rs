@@ -1,11 +1,11 @@
 //! RFC 5424: `1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG`, `-` for what is not given.
 
-use super::{Message, Pri, Timestamp, iso8601, token};
+use super::{Message, Pri, Timestamp, after, iso8601, token};
 
 /// Takes apart what follows the PRI; `None` if it does not start with version 1 and five further parts of a header.
 /// Structured data that is not well-formed is text.
 pub(super) fn parse(pri: Pri, bytes: &[u8]) -> Option<Message<'_>> {
-    let (timestamp, rest) = timestamp(bytes.strip_prefix(b"1 ")?)?;
+    let (timestamp, rest) = timestamp(after(b' ', after(b'1', bytes)?)?)?;
     let (hostname, rest) = part(rest)?;
     let (app_name, rest) = part(rest)?;
     let (procid, rest) = part(rest)?;
@@ -29,7 +29,7 @@ pub(super) fn parse(pri: Pri, bytes: &[u8]) -> Option<Message<'_>> {
 fn timestamp(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     match bytes {
         [b'-', b' ', rest @ ..] => Some((Timestamp::Absent, rest)),
-        _ => iso8601::parse(bytes).and_then(|(timestamp, rest)| Some((timestamp, rest.strip_prefix(b" ")?))),
+        _ => iso8601::parse(bytes).and_then(|(timestamp, rest)| Some((timestamp, after(b' ', rest)?))),
     }
 }
 
@@ -77,7 +77,7 @@ fn elements_bytes(bytes: &[u8]) -> usize {
 /// The text without its byte order mark. Where there is none, one space more is dropped: rsyslog's template puts it in
 /// front of the text of a message that it received in RFC 3164.
 fn msg(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").or(bytes.strip_prefix(b" ")).unwrap_or(bytes)
+    bytes.strip_prefix(b"\xef\xbb\xbf").or(after(b' ', bytes)).unwrap_or(bytes)
 }
 
 #[cfg(test)]

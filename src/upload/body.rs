@@ -235,4 +235,134 @@ mod tests {
         body.begin(Stream::Syslog);
         assert!(body.finish().is_some(), "the next body starts afresh");
     }
+
+    /// Lines as servers write them: a dozen programs, and in each line what differs in reality (addresses, numbers, keys).
+    struct Lines(u64);
+
+    impl Lines {
+        fn number(&mut self, bound: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+
+        fn index(&mut self, bound: u64) -> usize {
+            usize::try_from(self.number(bound)).unwrap()
+        }
+
+        fn hex(&mut self, digits: usize) -> String {
+            (0..digits).map(|_| format!("{:x}", self.number(16))).collect()
+        }
+
+        fn address(&mut self) -> String {
+            format!("{}.{}.{}.{}", 1 + self.number(223), self.number(256), self.number(256), self.number(256))
+        }
+
+        fn line(&mut self, index: u64) -> String {
+            let host = ["web01", "web02", "db-2.example.com", "mail", "lb1"][self.index(5)];
+            let user = ["root", "deploy", "alice", "postgres", "www-data", "backup"][self.index(6)];
+            let (pid, port, ip) = (self.number(60_000), self.number(65_536), self.address());
+            let (minute, second) = (index / 3000 % 60, index / 50 % 60);
+            let (pri, tagged) = match self.number(10) {
+                0 => (
+                    38,
+                    format!(
+                        "sshd[{pid}]: Accepted publickey for {user} from {ip} port {port} ssh2: RSA SHA256:{}",
+                        self.hex(40)
+                    ),
+                ),
+                1 => (86, format!("sshd[{pid}]: pam_unix(sshd:session): session opened for user {user} by (uid=0)")),
+                2 => (
+                    78,
+                    format!(
+                        "CRON[{pid}]: ({user}) CMD (test -x /usr/sbin/anacron || {{ cd / && run-parts /etc/cron.daily; }})"
+                    ),
+                ),
+                3..=5 => (
+                    190,
+                    format!(
+                        "nginx: {ip} - - [22/Nov/2026:07:{minute:02}:{second:02} +0000] \"GET /api/{}/detail HTTP/1.1\" 200 {} \
+                     \"https://www.example.org/\" \"Mozilla/5.0 (X11; Linux x86_64; rv:1{}.0) Gecko/20100101 Firefox/100.0\"",
+                        self.hex(8),
+                        self.number(90_000),
+                        self.number(40)
+                    ),
+                ),
+                6 => (
+                    22,
+                    format!(
+                        "postfix/smtpd[{pid}]: {}: client=mx{}.example.net[{ip}], sasl_username={user}",
+                        self.hex(10),
+                        self.number(20)
+                    ),
+                ),
+                7 => (
+                    4,
+                    format!(
+                        "kernel: [{pid}.{:06}] [UFW BLOCK] IN=eth0 OUT= MAC={} SRC={ip} DST=10.0.0.4 LEN=40 TOS=0x00 TTL={} ID={} \
+                     PROTO=TCP SPT={port} DPT={} WINDOW=1024 RES=0x00 SYN URGP=0",
+                        self.number(1_000_000),
+                        self.hex(28),
+                        self.number(255),
+                        self.number(65_536),
+                        self.number(10_000)
+                    ),
+                ),
+                8 => (
+                    13,
+                    format!(
+                        "app[{pid}]: level=info caller=handler.go:{} msg=\"request done\" trace_id={} path=/v1/orders/{} duration={}ms",
+                        self.number(900),
+                        self.hex(32),
+                        self.number(1_000_000),
+                        self.number(900)
+                    ),
+                ),
+                _ => (
+                    85,
+                    format!(
+                        "sudo: {user} : TTY=pts/{} ; PWD=/home/{user} ; USER=root ; COMMAND=/usr/bin/systemctl restart app",
+                        self.number(9)
+                    ),
+                ),
+            };
+            format!("<{pri}>Nov 22 07:{minute:02}:{second:02} {host} {tagged}")
+        }
+    }
+
+    /// A body of as many records as a chunk of the default size holds.
+    fn fill(body: &mut Body, payloads: &[Vec<u8>]) -> usize {
+        body.begin(Stream::Syslog);
+        for (index, payload) in (0..).zip(payloads) {
+            body.add(1_795_330_800_000_000 + index * 20_000, payload);
+        }
+        body.finish().unwrap().len()
+    }
+
+    fn varied_payloads() -> Vec<Vec<u8>> {
+        let mut lines = Lines(7);
+        (0..4400).map(|index| payload(lines.line(index).as_bytes())).collect()
+    }
+
+    #[test]
+    fn a_message_costs_at_most_50_bytes_on_the_wire() {
+        let payloads = varied_payloads();
+        let wire_bytes = fill(&mut body(true), &payloads);
+        assert!(wire_bytes <= 50 * payloads.len(), "{wire_bytes} bytes for {} messages", payloads.len());
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release --lib cost_of_a_message -- --ignored --nocapture"]
+    fn cost_of_a_message() {
+        let payloads = varied_payloads();
+        for compress in [false, true] {
+            let mut body = body(compress);
+            let nanoseconds = (0..100).map(|_| {
+                let start = std::time::Instant::now();
+                fill(&mut body, &payloads);
+                start.elapsed().as_nanos()
+            });
+            let best = nanoseconds.min().unwrap() / payloads.len() as u128;
+            std::println!("compress {compress}: {best} ns a message");
+        }
+    }
 }

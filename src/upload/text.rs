@@ -46,8 +46,10 @@ impl Text {
     #[inline]
     pub fn put<const N: usize>(&mut self, piece: &[u8; N]) {
         self.make_room(N);
-        self.store(piece);
-        self.used += N;
+        if let Some(place) = self.bytes[self.used..].first_chunk_mut() {
+            *place = *piece; // assigning an array is a store, where `copy_from_slice` would be a call
+            self.used += N;
+        }
     }
 
     /// Appends bytes as they are.
@@ -79,28 +81,10 @@ impl Text {
 
     /// Copies bytes from the front of `rest` up to one that cannot stand as it is, which it gives back.
     fn put_plain(&mut self, rest: &mut &[u8]) -> Option<u8> {
-        while let Some((word, behind)) = rest.split_first_chunk::<WORD>() {
-            // Stored whole in any case: what is too much will be overwritten.
-            self.store(word);
-            let special = special_bytes(u64::from_le_bytes(*word));
-            if special != 0 {
-                let plain_bytes = special.trailing_zeros() as usize / 8;
-                self.used += plain_bytes;
-                *rest = &rest[plain_bytes..];
-                return Some(rest[0]);
-            }
-            self.used += WORD;
-            *rest = behind;
-        }
-        while let [byte, behind @ ..] = rest {
-            if !is_plain(*byte) {
-                return Some(*byte);
-            }
-            self.bytes[self.used] = *byte;
-            self.used += 1;
-            *rest = behind;
-        }
-        None
+        let (plain_bytes, special) = copy_plain(rest, &mut self.bytes[self.used..]);
+        self.used += plain_bytes;
+        *rest = &rest[plain_bytes..];
+        if special { rest.first().copied() } else { None }
     }
 
     fn put_escape(&mut self, byte: u8) {
@@ -126,14 +110,6 @@ impl Text {
         }
     }
 
-    /// Stores behind the text what there is room for. Assigning an array is a store; `copy_from_slice` would be a call.
-    #[inline]
-    fn store<const N: usize>(&mut self, piece: &[u8; N]) {
-        if let Some(place) = self.bytes[self.used..].first_chunk_mut() {
-            *place = *piece;
-        }
-    }
-
     #[inline]
     fn make_room(&mut self, bytes: usize) {
         if self.bytes.len() - self.used < bytes {
@@ -147,19 +123,42 @@ impl Text {
     }
 }
 
-fn is_plain(byte: u8) -> bool {
-    (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\'
+/// Copies bytes up to one that cannot stand as it is: how many, and whether there is one. `to` is eight bytes longer than
+/// `from`: words are stored whole, and what is too much will be overwritten.
+fn copy_plain(from: &[u8], to: &mut [u8]) -> (usize, bool) {
+    let (words, tail) = from.as_chunks::<WORD>();
+    for (index, (word, place)) in words.iter().zip(to.as_chunks_mut().0).enumerate() {
+        *place = *word;
+        if let Some(at) = first_special(*word) {
+            return (index * WORD + at, true);
+        }
+    }
+    let word = padded(tail);
+    let before_tail = from.len() - tail.len();
+    if let Some(place) = to[before_tail..].first_chunk_mut() {
+        *place = word;
+    }
+    first_special(word).map_or((from.len(), false), |at| (before_tail + at, true))
 }
 
-/// The high bit of each of eight bytes that is not plain. Bits above the lowest one set may be wrong (a borrow runs
-/// upwards from a special byte), the lowest never is.
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
+/// Fewer than eight bytes, with spaces behind them.
+fn padded(tail: &[u8]) -> [u8; WORD] {
+    let spaces = u64::from_le_bytes([b' '; WORD]);
+    tail.iter().rev().fold(spaces, |word, &byte| word << 8 | u64::from(byte)).to_le_bytes()
+}
+
+/// Where among eight bytes the first stands that cannot stay as it is: only printable ASCII (and DEL) but `"` and `\` can.
+///
+/// Each test sets the high bit of the bytes it is about. Above the first of them a borrow may set more, never below.
+fn first_special(word: [u8; WORD]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; WORD]);
     const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(word);
     let control = word.wrapping_sub(ONES * 0x20);
     let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
     let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-    (control | quote | backslash | word) & HIGH
+    let special = (control | quote | backslash | word) & HIGH;
+    (special != 0).then(|| special.trailing_zeros() as usize / 8)
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use omsd::record::Sender;
 use omsd::upload::items::{Renderer, ThisHost};
 use omsd::upload::text::Text;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::IpAddr;
+use std::process::{Command, Stdio};
 
 const DIFFERENCES_MD: &str = include_str!("DIFFERENCES.md");
 
@@ -232,4 +234,42 @@ fn host_ip_is_never_asked_of_dns() {
     let sender = Some(Sender::Address(IpAddr::from([192, 0, 2, 7])));
     let item = render_from(sender, NOW_US, b"<13>Nov 22 07:00:00 localhost a: b");
     assert_eq!(members(&item)["HostIP"], "192.0.2.7");
+}
+
+/// The program says the same as the library, line for line; where a line names no host, with this host's name.
+#[test]
+fn the_program_renders_every_line_as_the_library_does() {
+    let lines: Vec<String> =
+        vectors().into_iter().map(|vector| vector.line).filter(|line| !line.contains('\n')).collect();
+    let output = run_render(&(lines.join("\n") + "\n"));
+    let items: Vec<&str> = output.lines().collect();
+    assert_eq!(items.len(), lines.len());
+    let own_name = omsd::sys::host::hostname();
+    let own_name = own_name.split('.').next().expect("split gives at least one");
+    for (line, item) in lines.iter().zip(items) {
+        let expected = render(line.as_bytes());
+        let mut expected = members(&expected);
+        if expected["Host"] == "thishost" {
+            expected.insert("Host", own_name);
+        }
+        let item: Object = json::from_str(item).expect("a JSON object a line");
+        assert_eq!(members(&item), expected, "{line}");
+    }
+}
+
+fn run_render(input: &str) -> String {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_omsd"))
+        .args(["render", "--as", "oms", "--now", "2026-07-02T12:00:00Z"])
+        .env("TZ", "UTC")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = program.stdin.take().expect("a pipe");
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input.as_bytes()));
+        program.wait_with_output().expect("the program ends")
+    });
+    assert!(output.status.success(), "{}", output.status);
+    String::from_utf8(output.stdout).expect("valid UTF-8")
 }

@@ -1,0 +1,119 @@
+//! `omsd onboard`: registers this host with a workspace, or lists where it is registered.
+
+use super::{Exit, ended, no_free, options, parse, root_of, root_option, say, usage_error};
+use crate::agent::paths::Paths;
+use crate::agent::status;
+use crate::onboard::identity;
+use crate::onboard::{self, Onboarded, Request, SharedKey};
+use crate::sys::arguments;
+use alloc::format;
+use alloc::string::String;
+use getopts::{Matches, Options};
+use std::eprintln;
+use std::path::{Path, PathBuf};
+
+const BRIEF: &str = "omsd onboard -w ID (--key-file FILE | -s KEY) [options]\n       omsd onboard list [--root DIR]";
+
+/// Runs `omsd onboard`. Its exit codes are those of [`onboard::OnboardError::exit_code`].
+pub fn command(arguments: &[String]) -> Exit {
+    let options = all_options();
+    ended(|| {
+        // Before anything else, and whether or not the rest is right: a key on the command line must not stay in ps.
+        let hidden = hide_key(&options, arguments);
+        let matches = parse(&options, BRIEF, arguments)?;
+        if matches.free.first().is_some_and(|word| word == "list") {
+            return list(&matches);
+        }
+        no_free(&matches)?;
+        if !hidden {
+            eprintln!("omsd: the key could not be hidden from ps: use --key-file");
+        }
+        register(&matches)
+    })
+}
+
+fn all_options() -> Options {
+    let mut options = options();
+    root_option(&mut options);
+    options.optopt("w", "workspace", "workspace id, a GUID", "ID");
+    options.optopt("", "key-file", "file with the workspace's key; - for standard input", "FILE");
+    options.optopt("s", "key", "the workspace's key; stays in the shell's history: rather use --key-file", "KEY");
+    options.optopt("d", "domain", &format!("the cloud's domain (default {})", onboard::DOMAIN_DEFAULT), "DOMAIN");
+    options.optopt("p", "proxy", "[http://][user:password@]host[:port]; empty: none from now on", "PROXY");
+    options.optopt("a", "resource", "Azure resource id", "RESOURCE");
+    options.optopt("", "endpoint", "https://host[:port] in place of the names made from workspace and domain", "URL");
+    options.optopt("", "ca-file", "PEM file of authorities trusted beside the system's", "FILE");
+    options.optflag("", "allow-non-fips", "go on on a host in FIPS mode, although this build has no validated module");
+    options
+}
+
+fn hide_key(options: &Options, arguments: &[String]) -> bool {
+    let key = options.parse(arguments).ok().and_then(|matches| matches.opt_str("key"));
+    key.is_none_or(|key| arguments::hide(&key))
+}
+
+fn register(matches: &Matches) -> Result<Exit, Exit> {
+    let workspace_id = matches.opt_str("workspace").ok_or_else(|| usage_error("onboard wants a workspace: -w ID"))?;
+    let root = root_of(matches);
+    let [domain, proxy, resource_id, endpoint] =
+        ["domain", "proxy", "resource", "endpoint"].map(|name| matches.opt_str(name));
+    let ca_file = matches.opt_str("ca-file").map(PathBuf::from);
+    let request = Request {
+        workspace_id: &workspace_id,
+        shared_key: key(matches)?,
+        domain: domain.as_deref(),
+        proxy: proxy.as_deref(),
+        resource_id: resource_id.as_deref(),
+        endpoint: endpoint.as_deref(),
+        ca_file: ca_file.as_deref(),
+        root: &root,
+        allow_non_fips: matches.opt_present("allow-non-fips"),
+    };
+    match onboard::onboard(&request) {
+        Ok(onboarded) => {
+            say(&describe(&workspace_id, &onboarded, &root));
+            Ok(Exit::Ok)
+        }
+        Err(error) => {
+            eprintln!("omsd: {error}");
+            Err(Exit::from_code(error.exit_code()))
+        }
+    }
+}
+
+fn key(matches: &Matches) -> Result<SharedKey, Exit> {
+    let not_a_key = |_| usage_error("the key is not base64 text as the portal shows it");
+    match (matches.opt_str("key-file"), matches.opt_str("key")) {
+        (Some(_), Some(_)) => Err(usage_error("give either --key-file or -s")),
+        (None, None) => Err(usage_error("onboard wants the workspace's key: --key-file FILE, or - for standard input")),
+        (None, Some(key)) => SharedKey::parse(key).map_err(not_a_key),
+        (Some(path), None) => {
+            let read = SharedKey::read(&path).map_err(|error| {
+                eprintln!("omsd: {path}: {error}");
+                Exit::Permission
+            })?;
+            read.map_err(not_a_key)
+        }
+    }
+}
+
+fn describe(workspace_id: &str, onboarded: &Onboarded, root: &Path) -> String {
+    let mut text = format!("Onboarded to workspace {workspace_id} as agent {}.\n", onboarded.agent_guid);
+    if onboarded.kept_certificate {
+        text.push_str("The certificate that was here is still in use.\n");
+    }
+    text.push_str(&format!("Records will go to {}.\n", onboarded.oms_endpoint));
+    if let Some(warning) = &onboarded.warning {
+        text.push_str(&format!("Warning: {warning}\n"));
+    }
+    let root_option = if root == Path::new("/") { String::new() } else { format!(" --root {}", root.display()) };
+    text.push_str(&format!("Next: omsd run{root_option}\n"));
+    text
+}
+
+fn list(matches: &Matches) -> Result<Exit, Exit> {
+    let root = root_of(matches);
+    let is_running = status::read(&Paths::below(&root)).is_ok_and(|(_, status)| status.is_alive());
+    say(&identity::list_text(&identity::list(&root), is_running));
+    Ok(Exit::Ok)
+}
