@@ -168,17 +168,26 @@ impl Site {
         command
     }
 
-    /// `omsd onboard` with the right workspace and key.
+    /// `omsd onboard` with the right workspace, key and endpoint.
     pub fn onboard_command(&self) -> Command {
-        self.onboard_command_with(&self.standin.options().shared_key)
+        self.onboard(&self.standin.options().shared_key, &self.standin.url())
     }
 
     /// `omsd onboard` with this key.
     pub fn onboard_command_with(&self, key: &str) -> Command {
+        self.onboard(key, &self.standin.url())
+    }
+
+    /// `omsd onboard` with this endpoint.
+    pub fn onboard_command_at(&self, endpoint: &str) -> Command {
+        self.onboard(&self.standin.options().shared_key, endpoint)
+    }
+
+    fn onboard(&self, key: &str, endpoint: &str) -> Command {
         let ca_file = self.root.join("standin-ca.pem");
         std::fs::write(&ca_file, self.standin.ca_pem()).expect("the authority is written");
         let mut command = self.command("onboard");
-        command.args(["-w", &self.standin.options().workspace_id, "-s", key, "--endpoint", &self.standin.url()]);
+        command.args(["-w", &self.standin.options().workspace_id, "-s", key, "--endpoint", endpoint]);
         command.arg("--ca-file").arg(ca_file);
         command
     }
