@@ -10,11 +10,13 @@
 
 mod harness;
 
+mod all_goes_through_the_proxy;
 mod configuration_errors_are_named;
 mod demo_prints_records;
 mod endpoint_answers_503_then_recovers;
 mod endpoint_goes_away_and_returns;
 mod flood_on_one_source_starves_none;
+mod full_ring;
 mod hostile_bytes_give_valid_bodies;
 mod logger_sends;
 mod no_thread_is_ever_started;
@@ -29,4 +31,5 @@ mod sigterm_stops_within_two_seconds;
 mod sigusr1_flushes_at_once;
 mod status_tells_what_happened;
 mod syslog_ng_forwards;
+mod uploads_by_name_and_uncompressed;
 mod wrong_ca_is_refused_and_data_kept;

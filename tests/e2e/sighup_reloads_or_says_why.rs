@@ -40,7 +40,7 @@ fn a_good_configuration_is_taken_or_the_reason_told() {
     let omsd = site.start();
     expect_alive(&site, &omsd, source, "before");
     let said = omsd.stderr().len();
-    site.configure(&[source], "  flush_interval 2s");
+    site.configure(&[source], "flush_interval 2s");
     omsd.signal("HUP");
     wait_until("omsd says what it did", || omsd.stderr().len() > said);
     expect_alive(&site, &omsd, source, "after");
