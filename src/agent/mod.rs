@@ -75,6 +75,19 @@ struct Timers {
     status_at_ms: u64,
 }
 
+impl Timers {
+    fn new(now_ms: u64) -> Timers {
+        Timers {
+            gather_until_ms: now_ms,
+            read_ms: now_ms,
+            more: false,
+            sync_at_ms: None,
+            quiet_at_ms: None,
+            status_at_ms: now_ms + STATUS_MS,
+        }
+    }
+}
+
 impl Agent {
     /// Runs until a signal says stop.
     pub fn run(mut self, mut signals: Signals) -> Ended {
