@@ -71,7 +71,11 @@ impl Sink for Inflow<'_> {
     fn receive(&mut self, received: Received<'_>) {
         let mut header = [0; RECORD_HEADER_BYTES_MAX];
         let header = encode::header(received.sender, &mut header);
-        self.put(Stream::Syslog, if received.cut { frame::CUT } else { 0 }, &[header, received.message]);
+        let flags = if received.cut { frame::CUT } else { 0 };
+        if received.cut {
+            self.ring.count(Stream::Syslog as u8, Loss::Cut, 1, self.received_us);
+        }
+        self.put(Stream::Syslog, flags, &[header, received.message]);
     }
 
     fn has_room_for_stream(&self) -> bool {

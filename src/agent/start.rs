@@ -8,7 +8,7 @@ use super::{Agent, Ended, Timers, status};
 use crate::config::files::HostFiles;
 use crate::config::{self, Config, Destination, Listen, LogLevel};
 use crate::intake::{OpenError, Sources};
-use crate::limits::{FLUSH_MS_DEMO, RING_BYTES_MIN, STATUS_MS};
+use crate::limits::{FLUSH_MS_DEMO, RING_BYTES_MIN};
 use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, file, memory, process};
@@ -111,40 +111,30 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
         fips::fips_refusal(config.allow_non_fips).map_or(Ok(()), |reason| Err(StartError::Fips(reason)))?;
     }
     let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config)? };
+    let signals = Signals::install().map_err(StartError::Signals)?;
+    let ring = open_ring(&home.ring, &config, &log)?;
     let sources = if settings.demo { open_demo(&mut config, &paths) } else { open_sources(&config, &paths) };
     let sources = sources.map_err(StartError::Source)?;
-    let ring = open_ring(&home.ring, &config, &log)?;
-    let signals = Signals::install().map_err(StartError::Signals)?;
     process::renounce_privileges();
-    greet(&settings, &config, &log);
 
     let now_ms = clock::monotonic_ms();
-    let uploader = Uploader::new(&config.buffer, &ring, now_ms);
     let destination = if config.destination == Destination::Stdout { "out_stdout" } else { "out_oms" };
-    let status = if settings.demo { None } else { Some(status::Writer::new(&paths, &home.ring, destination)) };
-    let agent = Agent {
+    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, destination));
+    let mut agent = Agent {
+        uploader: Uploader::new(&config.buffer, (!settings.demo).then(|| paths.rejected()), &ring, now_ms),
         beat: Beat::new(config.heartbeat_ms, now_ms, &paths),
-        log: {
-            let mut log = log;
-            log.set_level(settings.log_level(&config));
-            log
-        },
-        timers: Timers {
-            gather_until_ms: 0,
-            read_ms: now_ms,
-            more: false,
-            sync_at_ms: None,
-            quiet_at_ms: None,
-            status_at_ms: if status.is_some() { now_ms } else { now_ms + STATUS_MS },
-        },
+        timers: Timers::new(now_ms),
+        log,
         settings,
         paths,
         config,
         ring,
         sources,
-        uploader,
         status,
     };
+    agent.write_status("running", now_ms);
+    greet(&agent.settings, &agent.config, &agent.log);
+    agent.log.set_level(agent.settings.log_level(&agent.config));
     memory::let_go_of_start();
     Ok(agent.run(signals))
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Status};
 
 /// zlib level 2: hash chains of four and Huffman codes of the data's own. Level 1 of this library has fixed codes, which
-/// cost a third more bytes for hardly less time; each level above saves little and costs much.
+/// cost a third more bytes for a fifth less time; level 3 saves 7 % and costs a third more time.
 const LEVEL: i32 = 2;
 /// Step in which the output grows, in bytes.
 const OUTPUT_STEP_BYTES: usize = 32 * 1024;

@@ -17,7 +17,7 @@ fn quiet_senders_are_heard() {
     // Counting, and following the numbers of the quiet senders only.
     let site = Site::with(Options { keep_items: false, marker: "quiet=".to_owned(), ..Options::default() });
     let (flooded, udp) = (Source::tcp(), Source::udp());
-    site.configure(&[flooded, udp, Source::UnixDatagram], "  buffer_size 64m");
+    site.configure(&[flooded, udp, Source::UnixDatagram], "buffer_size 64m");
     let _omsd = site.start();
     let stop = Arc::new(AtomicBool::new(false));
     let flooded_lines = Arc::new(AtomicU64::new(0));

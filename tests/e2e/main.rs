@@ -10,11 +10,13 @@
 
 mod harness;
 
+mod all_goes_through_the_proxy;
 mod configuration_errors_are_named;
 mod demo_prints_records;
 mod endpoint_answers_503_then_recovers;
 mod endpoint_goes_away_and_returns;
 mod flood_on_one_source_starves_none;
+mod full_ring;
 mod hostile_bytes_give_valid_bodies;
 mod logger_sends;
 mod no_thread_is_ever_started;
@@ -24,9 +26,13 @@ mod onboard_writes_the_identity;
 mod render_prints_the_item;
 mod restart_after_kill_9_loses_nothing;
 mod rsyslog_forwards;
+mod second_agent_is_kept_out;
+mod senders_on_ipv6_are_heard;
 mod sighup_reloads_or_says_why;
 mod sigterm_stops_within_two_seconds;
 mod sigusr1_flushes_at_once;
 mod status_tells_what_happened;
 mod syslog_ng_forwards;
+mod upload_child_is_killed;
+mod uploads_by_name_and_uncompressed;
 mod wrong_ca_is_refused_and_data_kept;

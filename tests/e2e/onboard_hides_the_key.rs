@@ -31,7 +31,7 @@ fn a_key_file_and_standard_input_work_too() {
     std::fs::write(&ca, site.standin.ca_pem()).expect("the authority");
     let command = |key_file: &str| {
         let mut command = site.command("onboard");
-        command.args(["-w", &options.workspace_id, "--endpoint", &site.standin.url(), "--key-file", key_file, "-v"]);
+        command.args(["-w", &options.workspace_id, "--endpoint", &site.standin.url(), "--key-file", key_file]);
         command.arg("--ca-file").arg(&ca);
         command
     };

@@ -76,12 +76,7 @@ fn nobody_listening_and_an_unknown_name_are_told_apart() {
     let nobody = format!("https://127.0.0.1:{}", free_port());
     let cases = [(nobody.as_str(), "refused"), ("https://no-such-host.invalid:443", "no-such-host.invalid")];
     for (endpoint, says) in cases {
-        check(Options::default(), 75, says, |site| {
-            let mut command = site.command("onboard");
-            let options = site.standin.options();
-            command.args(["-w", &options.workspace_id, "-s", &options.shared_key, "--endpoint", endpoint]);
-            command
-        });
+        check(Options::default(), 75, says, |site| site.onboard_command_at(endpoint));
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 fn a_waiting_message_is_sent() {
     let site = Site::new();
     let source = Source::udp();
-    site.configure(&[source], "  flush_interval 10m");
+    site.configure(&[source], "flush_interval 10m");
     let omsd = site.start();
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
     let to = (Ipv4Addr::LOCALHOST, source.port());

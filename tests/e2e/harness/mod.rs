@@ -6,11 +6,13 @@
 mod messages;
 mod omsd;
 mod peers;
+mod proxy;
 mod site;
 
 pub use messages::Numbered;
 pub use omsd::{Omsd, Output, command, run};
 pub use peers::{Rsyslog, SyslogNg, logger};
+pub use proxy::Proxy;
 pub use site::{Site, Source, mode, temp_dir};
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};

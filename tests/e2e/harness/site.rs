@@ -1,6 +1,7 @@
 //! One installation: a root directory of its own, onboarded with a stand-in service of its own.
 
 use super::{Omsd, free_port, run};
+use omsd_standin::serde_json::{self, Value};
 use omsd_standin::{Agent, Options, Seen, Standin};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -127,13 +128,15 @@ impl Site {
         std::fs::write(self.etc("ca.pem"), pem).expect("ca.pem is written");
     }
 
-    /// Writes a configuration with these sources. `keys`: lines for the `<match>`, over the defaults that make a scenario short.
+    /// Writes a configuration with these sources. `keys`: lines for the `<match>`, in place of the defaults that make a scenario short.
     pub fn configure(&self, sources: &[Source], keys: &str) {
+        const DEFAULTS: [&str; 4] =
+            ["ca_file /etc/opt/omsd/ca.pem", "flush_interval 1s", "retry_wait 1s", "max_retry_wait 2s"];
+        let name = |line: &str| line.split_whitespace().next().map(str::to_owned);
+        let kept = DEFAULTS.iter().filter(|default| !keys.lines().any(|line| name(line) == name(default)));
+        let lines: String = kept.copied().chain(keys.lines()).map(|line| format!("  {}\n", line.trim())).collect();
         let sections: String = sources.iter().map(|source| self.section(*source)).collect();
-        let text = format!(
-            "{sections}<match oms.**>\n  type out_oms\n  ca_file /etc/opt/omsd/ca.pem\n  flush_interval 1s\n  retry_wait 1s\n  \
-             max_retry_wait 2s\n{keys}\n</match>\n"
-        );
+        let text = format!("{sections}<match oms.**>\n  type out_oms\n{lines}</match>\n");
         std::fs::create_dir_all(self.etc("")).expect("etc/opt/omsd");
         std::fs::create_dir_all(self.root.join("run")).expect("run");
         std::fs::write(self.conf(), text).expect("omsd.conf is written");
@@ -165,19 +168,38 @@ impl Site {
         command
     }
 
-    /// `omsd onboard` with the right workspace and key.
+    /// `omsd onboard` with the right workspace, key and endpoint.
     pub fn onboard_command(&self) -> Command {
-        self.onboard_command_with(&self.standin.options().shared_key)
+        self.onboard(&self.standin.options().shared_key, &self.standin.url())
     }
 
     /// `omsd onboard` with this key.
     pub fn onboard_command_with(&self, key: &str) -> Command {
+        self.onboard(key, &self.standin.url())
+    }
+
+    /// `omsd onboard` with this endpoint.
+    pub fn onboard_command_at(&self, endpoint: &str) -> Command {
+        self.onboard(&self.standin.options().shared_key, endpoint)
+    }
+
+    fn onboard(&self, key: &str, endpoint: &str) -> Command {
         let ca_file = self.root.join("standin-ca.pem");
         std::fs::write(&ca_file, self.standin.ca_pem()).expect("the authority is written");
         let mut command = self.command("onboard");
-        command.args(["-w", &self.standin.options().workspace_id, "-s", key, "--endpoint", &self.standin.url()]);
+        command.args(["-w", &self.standin.options().workspace_id, "-s", key, "--endpoint", endpoint]);
         command.arg("--ca-file").arg(ca_file);
         command
+    }
+
+    /// What `omsd status --json` says, whether the agent runs (0) or not (75); null while there is no status yet.
+    pub fn status(&self) -> Value {
+        let output = run(self.command("status").arg("--json"));
+        assert!([0, 75].contains(&output.code()), "{output:?}");
+        match output.stdout.as_str() {
+            "" => Value::Null,
+            text => serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {output:?}")),
+        }
     }
 
     /// Waits until the service has seen what is wanted; fails with all it has seen.
