@@ -317,7 +317,7 @@ impl Cursor {
             && head.position % ALIGN == 0
             && (tail.position..=tail.position + layout.data_bytes).contains(&head.position)
             && (1..=head.sequence).contains(&tail.sequence)
-            && self.streams.iter().all(|stream| stream.next.sequence < NUMBER_MAX)
+            && self.streams.iter().all(|stream| stream.next.sequence <= head.sequence)
     }
 }
 
@@ -376,7 +376,7 @@ mod tests {
         check_refused(|cursor| cursor.head.position = 8 * u64::from(u32::MAX));
         check_refused(|cursor| cursor.head.sequence = u64::MAX);
         check_refused(|cursor| cursor.file_bytes = 100);
-        check_refused(|cursor| cursor.streams[2].next.sequence = u64::MAX);
+        check_refused(|cursor| cursor.streams[2].next.sequence = cursor.head.sequence + 1);
     }
 
     #[test]

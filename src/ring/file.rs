@@ -398,7 +398,8 @@ impl<S: Storage> Ring<S> {
             if let Some(flight) = &self.flights[index] {
                 stream.lose(Loss::Overwritten, flight.overwritten, flight.overwritten_us);
             }
-            if self.pending[index].records == 0 {
+            // Nothing pending, or only in memory: the numbers of frames that never reach the file are given again.
+            if self.pending[index].records == 0 || stream.next.sequence > cursor.head.sequence {
                 stream.next = cursor.head;
             }
         }

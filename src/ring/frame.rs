@@ -164,12 +164,17 @@ impl Seal {
     /// The header at the beginning of `bytes` if it could be one: right mark, stream and sequence in range. Not yet checked.
     pub fn peek(&self, bytes: &[u8]) -> Option<Header> {
         let bytes: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk()?;
-        if bytes[..2] != self.mark {
+        if !self.marks(bytes) {
             return None;
         }
         let header = read(bytes);
         let sane = usize::from(header.stream) < STREAMS_MAX && (1..NUMBER_MAX).contains(&header.sequence);
         sane.then_some(header)
+    }
+
+    /// Whether `bytes` begin with the mark.
+    pub fn marks(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(&self.mark)
     }
 
     /// Whether `frame` (header and payload) is whole and stands where it was written, at file offset `offset`.

@@ -272,6 +272,7 @@ impl Run {
         let found = pending(&mut ring, STREAMS);
         self.check_nothing_is_missing(&found, kind, before, after);
         self.check_nothing_is_invented(&found, kind, before);
+        check_numbers_are_not_given_twice(&ring);
         if kind == Kind::Kill && had_ring {
             check_accounts(&ring, before, after);
         }
@@ -301,6 +302,15 @@ impl Run {
             let through = settled[usize::from(record.stream)];
             assert!(*sequence >= through, "frame {sequence} would be sent again; settled below {through}");
         }
+    }
+}
+
+/// What the service has seen under a number never stands for another record.
+fn check_numbers_are_not_given_twice(ring: &SimRing) {
+    for stream in (0u8..).take(STREAMS) {
+        let state = ring.stream(stream).unwrap();
+        let seen = state.acknowledged.max(state.handed_through);
+        assert!(seen < ring.head().sequence, "stream {stream}: {seen} was seen, {:?} is next", ring.head());
     }
 }
 

@@ -101,7 +101,8 @@ fn slot(salt: u64, file_bytes: u64, random: &mut Random) -> Cursor {
     };
     cursor.lost_unattributed = number(random);
     for stream in &mut cursor.streams {
-        stream.next = mark(random);
+        let sequence = random.below(cursor.head.sequence.saturating_add(2));
+        stream.next = Mark { position: number(random), sequence };
         stream.handed_through = number(random);
         stream.counters.received = number(random);
         stream.counters.sent = number(random);
