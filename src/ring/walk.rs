@@ -52,7 +52,8 @@ pub struct Walk {
     wasted_bytes: u64,
 }
 
-/// A walk checksums at most this many times the ring's bytes in vain. Damage never comes near; a file made to keep us busy would.
+/// A walk checksums at most this many times the ring's bytes in vain. Damage never comes near; a file made to keep us
+/// busy would.
 const WASTE_MAX: u64 = 32;
 
 impl Walk {
@@ -164,8 +165,8 @@ impl Walk {
     }
 }
 
-/// Reads; where the device fails in some places only, these read as zeros, so that a bad sector costs the frames on it and
-/// nothing else. A device that gives nothing at all is a failure: it may be back later.
+/// Reads; where the device fails in some places only, these read as zeros, so that a bad sector costs the frames on it
+/// and nothing else. A device that gives nothing at all is a failure: it may be back later.
 fn read_around_damage<S: Storage>(storage: &S, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
     const PIECE: usize = 4096;
     let Err(fault) = storage.read_at(offset, bytes) else { return Ok(()) };

@@ -1,5 +1,6 @@
-//! Crashes at every write and every sync. A workload runs once and its writes are logged; then, for each event of the log, the disk is
-//! put together as a crash at that event may have left it, the ring is opened, and what it holds is compared with what had been promised.
+//! Crashes at every write and every sync. A workload runs once and its writes are logged; then, for each event of the
+//! log, the disk is put together as a crash at that event may have left it, the ring is opened, and what it holds is
+//! compared with what had been promised.
 
 use crate::random::{Random, Where, from_environment, seed};
 use crate::storage::{Crash, Disk, Fate, Fates};
@@ -240,7 +241,8 @@ enum Kind {
 }
 
 impl Run {
-    /// Tries every event of the log with every single choice, and `mixes` random mixes. Returns how many crash points that were.
+    /// Tries every event of the log with every single choice, and `mixes` random mixes. Returns how many crash points
+    /// that were.
     fn crash_everywhere(&self, random: &mut Random, mixes: usize) -> u64 {
         let log = self.disk.0.borrow().log.clone().unwrap();
         let mut crash = Crash::before(&log);
