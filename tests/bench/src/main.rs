@@ -29,7 +29,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: tests/bench/run [--quick] [--only NAME]... [--peers none|all|NAME]... [--dir DIRECTORY] [--keep] [--check]
+usage: tests/bench/run [--quick] [--only NAME]... [--peers none|all|NAME]... [--queue MIB]
+                       [--dir DIRECTORY] [--keep] [--check]
 
 Measures omsd beside rsyslog and syslog-ng and prints a Markdown table. A full run takes about a quarter of an hour.
 
@@ -37,6 +38,7 @@ Measures omsd beside rsyslog and syslog-ng and prints a Markdown table. A full r
   --only NAME      idle, steady, flood, unix or udp; may be given again
   --peers NAME     none, all (without the option), rsyslog or syslog-ng; may be given again
   --no-omsd        only the peers
+  --queue MIB      space on disk for what waits, for each program (without the option: 256; omsd's own default is 10)
   --dir DIRECTORY  where the programs keep their files: on a disk, not in memory (without the option: target/bench/run)
   --keep           leave those files
   --check          exit with 1 if omsd does not keep to a budget
@@ -46,6 +48,7 @@ struct Options {
     scale: Scale,
     measures: Vec<Measure>,
     programs: Vec<Program>,
+    queue_mib: u32,
     dir: PathBuf,
     keep: bool,
     check: bool,
@@ -78,6 +81,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         scale: Scale::FULL,
         measures: Vec::new(),
         programs: Vec::new(),
+        queue_mib: 256,
         dir: PathBuf::from("target/bench/run"),
         keep: false,
         check: false,
@@ -102,6 +106,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
                 peers.get_or_insert_default().extend(chosen);
             }
             "--no-omsd" => ours = false,
+            "--queue" => {
+                options.queue_mib = value()?.parse().map_err(|_| "--queue wants a number of MiB")?;
+            }
             "--dir" => options.dir = PathBuf::from(value()?),
             "--keep" => options.keep = true,
             "--check" => options.check = true,
@@ -148,6 +155,7 @@ fn run(options: &Options) -> io::Result<bool> {
                 messages: &mut messages,
                 next: &mut next,
                 scale: options.scale,
+                queue_mib: options.queue_mib,
             };
             if let Err(error) = bench.run(measure, figures) {
                 failures.push(format!("{} of {}: {error}", measure.name(), program.name()));
@@ -158,7 +166,11 @@ fn run(options: &Options) -> io::Result<bool> {
         std::fs::remove_dir_all(&dir)?;
     }
     println!("{}", report::markdown(&results));
-    println!("Messages of {:.0} bytes on average.", messages.bytes_mean());
+    println!(
+        "Messages of {:.0} bytes on average; {} MiB on disk for what waits.",
+        messages.bytes_mean(),
+        options.queue_mib
+    );
     for program in &options.programs {
         println!("{}: {}.", program.name(), program.version());
     }

@@ -3,7 +3,7 @@
 use crate::load::{self, Entrance};
 use crate::messages::Messages;
 use crate::process::{self, Memory, Sampler};
-use crate::program::{Input, Program, Running};
+use crate::program::{Input, Program, Running, Settings};
 use crate::report::{Figures, Row};
 use crate::service::{Service, Totals};
 use std::io;
@@ -98,6 +98,8 @@ pub struct Bench<'a> {
     pub next: &'a mut usize,
     /// How long and how much.
     pub scale: Scale,
+    /// Space on disk for what waits, in MiB.
+    pub queue_mib: u32,
 }
 
 /// What a load gave.
@@ -202,7 +204,8 @@ impl Bench<'_> {
         if let Input::UnixDatagram(path) = input {
             remove_if_there(path)?;
         }
-        let running = self.program.start(&self.dir, self.service, input, flush_s)?;
+        let settings = Settings { flush_s, queue_mib: self.queue_mib };
+        let running = self.program.start(&self.dir, self.service, input, settings)?;
         std::thread::sleep(SETTLE);
         Ok(running)
     }

@@ -31,8 +31,15 @@ pub enum Input {
     UnixDatagram(PathBuf),
 }
 
-/// Space for what waits, in MiB, the same for all.
-const QUEUE_MIB: u32 = 256;
+/// What an administrator sets for all of them alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a request may wait to become full.
+    pub flush_s: u32,
+    /// Space on disk for what waits.
+    pub queue_mib: u32,
+}
+
 /// Receive buffer of UDP sockets, the one that omsd asks for.
 const UDP_BUFFER_MIB: u32 = 32;
 /// A program that does not listen by then will not.
@@ -95,8 +102,8 @@ impl Program {
         Err(io::Error::other(format!("omsd onboard: {}", String::from_utf8_lossy(&output.stderr))))
     }
 
-    /// Starts it with nothing queued and returns once it listens. `flush_s`: how long a request may wait to become full.
-    pub fn start(self, dir: &Path, service: &Service, input: &Input, flush_s: u32) -> io::Result<Running> {
+    /// Starts it with nothing queued and returns once it listens.
+    pub fn start(self, dir: &Path, service: &Service, input: &Input, settings: Settings) -> io::Result<Running> {
         let state = dir.join(if self == Program::Omsd { "var/opt/omsd" } else { "state" });
         if state.exists() {
             fs::remove_dir_all(&state)?;
@@ -105,17 +112,17 @@ impl Program {
         let mut command = self.command();
         match self {
             Program::Omsd => {
-                fs::write(dir.join("etc/opt/omsd/omsd.conf"), omsd_conf(dir, input, flush_s))?;
+                fs::write(dir.join("etc/opt/omsd/omsd.conf"), omsd_conf(dir, input, settings))?;
                 command.arg("run").arg("--root").arg(dir);
             }
             Program::Rsyslog => {
                 let conf = dir.join("rsyslog.conf");
-                fs::write(&conf, rsyslog_conf(dir, &state, service.port(), input, flush_s))?;
+                fs::write(&conf, rsyslog_conf(dir, &state, service.port(), input, settings))?;
                 command.arg("-n").arg("-f").arg(conf).arg("-i").arg(state.join("pid"));
             }
             Program::SyslogNg => {
                 let conf = dir.join("syslog-ng.conf");
-                fs::write(&conf, syslog_ng_conf(dir, &state, service.port(), input, flush_s))?;
+                fs::write(&conf, syslog_ng_conf(dir, &state, service.port(), input, settings))?;
                 command.args(["-F", "--no-caps", "-f"]).arg(conf).arg("-R").arg(state.join("persist"));
                 command.arg("-p").arg(state.join("pid")).arg("-c").arg(state.join("ctl"));
                 if let Some(modules) = std::env::var_os("OMSD_SYSLOG_NG_MODULES") {
@@ -200,7 +207,8 @@ fn listens(input: &Input) -> bool {
     }
 }
 
-fn omsd_conf(dir: &Path, input: &Input, flush_s: u32) -> String {
+fn omsd_conf(dir: &Path, input: &Input, settings: Settings) -> String {
+    let Settings { flush_s, queue_mib } = settings;
     let source = match input {
         Input::Tcp(port) => format!("protocol_type tcp\n  port {port}"),
         Input::Udp(port) => format!("protocol_type udp\n  port {port}"),
@@ -212,11 +220,11 @@ fn omsd_conf(dir: &Path, input: &Input, flush_s: u32) -> String {
     };
     format!(
         "<source>\n  type syslog\n  {source}\n</source>\n<match oms.**>\n  type out_oms\n  ca_file /ca.pem\n  \
-         buffer_size {QUEUE_MIB}m\n  flush_interval {flush_s}s\n</match>\n"
+         buffer_size {queue_mib}m\n  flush_interval {flush_s}s\n</match>\n"
     )
 }
 
-fn rsyslog_conf(dir: &Path, state: &Path, port: u16, input: &Input, flush_s: u32) -> String {
+fn rsyslog_conf(dir: &Path, state: &Path, port: u16, input: &Input, settings: Settings) -> String {
     let source = match input {
         Input::Tcp(port) => {
             format!("module(load=\"imptcp\")\ninput(type=\"imptcp\" address=\"127.0.0.1\" port=\"{port}\")")
@@ -252,15 +260,16 @@ template(name="item" type="list" option.jsonf="on") {{
 }}
 action(type="omelasticsearch" server="127.0.0.1" serverport="{port}" usehttps="on" tls.cacert="{dir}/ca.pem"
     searchIndex="syslog" searchType="" template="item" bulkmode="on" maxbytes="1m" healthchecktimeout="10000"
-    queue.type="LinkedList" queue.filename="forward" queue.size="100000" queue.maxDiskSpace="{QUEUE_MIB}m"
+    queue.type="LinkedList" queue.filename="forward" queue.size="100000" queue.maxDiskSpace="{queue_mib}m"
     queue.saveOnShutdown="on" queue.timeoutEnqueue="600000" queue.dequeueBatchSize="4096"
     queue.minDequeueBatchSize="4096" queue.minDequeueBatchSize.timeout="{flush_ms}" action.resumeRetryCount="-1")
 "#,
-        flush_ms = flush_s * 1000
+        flush_ms = settings.flush_s * 1000,
+        queue_mib = settings.queue_mib
     )
 }
 
-fn syslog_ng_conf(dir: &Path, state: &Path, port: u16, input: &Input, flush_s: u32) -> String {
+fn syslog_ng_conf(dir: &Path, state: &Path, port: u16, input: &Input, settings: Settings) -> String {
     let source = match input {
         Input::Tcp(port) => format!(
             "network(ip(\"127.0.0.1\") port({port}) transport(\"tcp\") log-iw-size(100000) log-fetch-limit(1000))"
@@ -290,7 +299,7 @@ destination d_out {{
 }};
 log {{ source(s_in); destination(d_out); flags(flow-control); }};
 "#,
-        flush_ms = flush_s * 1000,
-        queue = u64::from(QUEUE_MIB) << 20
+        flush_ms = settings.flush_s * 1000,
+        queue = u64::from(settings.queue_mib) << 20
     )
 }
