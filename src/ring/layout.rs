@@ -157,9 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_too_small_for_frames_has_no_layout() {
+    fn a_file_too_small_for_frames_or_larger_than_any_ring_has_no_layout() {
         assert_eq!(Layout::new(0), None);
         assert_eq!(Layout::new(DATA_OFFSET + DATA_BYTES_MIN - 1), None);
+        assert_eq!(Layout::new(RING_BYTES_MAX + 1), None);
         assert_eq!(Layout::new(DATA_OFFSET + 263).unwrap().data_bytes, 256);
     }
 

@@ -185,3 +185,59 @@ fn read_around_damage<S: Storage>(storage: &S, offset: u64, bytes: &mut [u8]) ->
     }
     if good > 0 { Ok(()) } else { Err(fault) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::layout::DATA_OFFSET;
+    use core::cell::Cell;
+
+    /// A file of nothing but its beginning, all zeros, that counts how often it is read.
+    struct Stump {
+        bytes: u64,
+        reads: Cell<u32>,
+    }
+
+    impl Storage for Stump {
+        fn len(&self) -> Result<u64, Fault> {
+            Ok(self.bytes)
+        }
+
+        fn read_at(&self, _: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+            self.reads.set(self.reads.get() + 1);
+            bytes.fill(0);
+            Ok(())
+        }
+
+        fn write_at(&mut self, _: u64, _: &[u8]) -> Result<(), Fault> {
+            Err(Fault::DEVICE)
+        }
+
+        fn sync(&mut self) -> Result<(), Fault> {
+            Err(Fault::DEVICE)
+        }
+
+        fn allocate(&mut self, _: u64) -> Result<(), Fault> {
+            Err(Fault::DEVICE)
+        }
+    }
+
+    #[track_caller]
+    fn check(file_bytes: u64, start: u64) {
+        let stump = Stump { bytes: file_bytes, reads: Cell::new(0) };
+        let layout = Layout::new(DATA_OFFSET + (1 << 30)).unwrap();
+        let ground = Ground { layout, seal: Seal::new(7) };
+        let mut walk = Walk::new(Mark { position: start, sequence: 1 }, start + layout.data_bytes, Vec::new());
+        assert_eq!(walk.next(&stump, &ground), Ok(None));
+        assert_eq!((walk.gaps, walk.gap_bytes), (1, layout.data_bytes));
+        assert!(stump.reads.get() <= 8, "{} reads", stump.reads.get());
+    }
+
+    #[test]
+    fn what_a_file_is_too_short_to_have_is_passed_in_one_step() {
+        check(DATA_OFFSET, 0);
+        check(DATA_OFFSET + 1000, 0);
+        check(DATA_OFFSET + 1000, 512);
+        check(DATA_OFFSET + 1000, 1 << 29);
+    }
+}

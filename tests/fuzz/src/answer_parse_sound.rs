@@ -3,6 +3,8 @@
 
 use crate::input::Input;
 use omsd::limits::{ANSWER_BODY_BYTES_MAX, REASON_BYTES_MAX, RETRY_MS_MAX};
+use omsd::onboard::certificate::expiry_unix_s;
+use omsd::onboard::{SharedKey, topology};
 use omsd::upload::admin_conf::AdminConf;
 use omsd::upload::guid::is_guid;
 use omsd::upload::https::{Answer, retry_after_s, tunnel_status, unix_from_http_date};
@@ -67,6 +69,7 @@ pub fn check(data: &[u8]) {
     check_admin_conf(&String::from_utf8_lossy(data));
     check_proxy(&String::from_utf8_lossy(data));
     check_judged(data);
+    check_onboarding(data);
     assert!(tunnel_status(data).is_none_or(|status| status < 1000));
 }
 
@@ -141,10 +144,10 @@ fn check_proxy(text: &str) {
             assert!(!proxy.host.contains(['\r', '\n', ' ', '/', '@']), "{:?}", proxy.host);
             let credentials = proxy.credentials.as_deref();
             assert!(credentials.is_none_or(|credentials| credentials.contains(':')));
-            let shown = format!("{proxy} {proxy:?}");
-            let password = credentials.and_then(|credentials| credentials.split_once(':')).map_or("", |(_, it)| it);
-            // Short ones stand in any text by chance.
-            assert!(password.len() < 8 || text.matches(password).count() > 1 || !shown.contains(password), "{shown}");
+            // What is shown is the same with any other password.
+            let user = credentials.and_then(|credentials| credentials.split(':').next());
+            let other = Proxy { credentials: user.map(|user| format!("{user}:another")), ..proxy.clone() };
+            assert_eq!(format!("{proxy} {proxy:?}"), format!("{other} {other:?}"));
         }
         Ok(None) => assert!(text.trim().is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),
@@ -160,4 +163,24 @@ fn check_judged(data: &[u8]) {
     assert_eq!(outcome.verdict == Verdict::Sent, (200..300).contains(&status));
     assert_eq!(outcome.verdict == Verdict::Sent, outcome.reason.is_empty());
     assert!(outcome.reason.len() <= REASON_BYTES_MAX && !outcome.reason.contains(char::is_control), "{outcome:?}");
+}
+
+/// The topology service's answer, and the files that onboarding finds.
+fn check_onboarding(data: &[u8]) {
+    let topology::Response { certificate_update_endpoint, dsc_endpoint } = topology::parse_response(data);
+    for url in [certificate_update_endpoint, dsc_endpoint] {
+        assert!(url.is_empty() || url.starts_with("https://"), "{url:?}");
+        // They stand in omsadmin.conf, a line each.
+        assert!(url.len() <= 2048 && url.bytes().all(|byte| byte.is_ascii_graphic()), "{url:?}");
+    }
+    if let Some(reason) = topology::parse_reason(data) {
+        assert!((1..=200).contains(&reason.chars().count()) && !reason.contains(char::is_control), "{reason:?}");
+    }
+    let text = String::from_utf8_lossy(data);
+    if let Some(expiry) = expiry_unix_s(&text) {
+        assert!((-631_152_000..2_540_000_000).contains(&expiry), "{expiry}"); // 1950 to 2049, days that roll over included
+    }
+    if let Ok(key) = SharedKey::parse(text.into_owned()) {
+        assert!(key.bytes().len() < data.len());
+    }
 }

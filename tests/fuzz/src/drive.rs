@@ -29,7 +29,7 @@ pub struct Report {
     pub failure: Option<(Vec<u8>, String)>,
 }
 
-/// The files of a directory in the order of their names, and before them no bytes at all.
+/// The files of a directory in the order of their names.
 pub fn seeds(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
     let mut paths =
         fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
@@ -131,12 +131,15 @@ fn silence() {
     panic::set_hook(Box::new(|panic| SAID.with_borrow_mut(|said| *said = panic.to_string())));
 }
 
-/// What is being checked, and since when.
-#[derive(Debug, Default, Clone)]
-struct Watched(Arc<Mutex<Option<(Instant, Vec<u8>)>>>);
+/// Since when an input is being checked.
+type Running = Option<(Instant, Vec<u8>)>;
+
+/// What the watchdog looks at.
+#[derive(Debug, Default)]
+struct Watched(Arc<Mutex<Running>>);
 
 impl Watched {
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Vec<u8>)>> {
+    fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

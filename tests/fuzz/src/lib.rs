@@ -14,8 +14,10 @@
 //! | [`drive`] | the loop, the watchdog, the minimizer |
 //! | `seeds/TARGET/` | inputs to begin with; whatever once failed stays there |
 //!
-//! The driver runs on the stable toolchain and is blind. libFuzzer, which sees what it reaches, takes the same targets:
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz --features libfuzzer TARGET tests/fuzz/corpus/TARGET tests/fuzz/seeds/TARGET`.
+//! The driver runs on the stable toolchain and is blind. libFuzzer, which sees what it reaches (and needs a C++ compiler), takes
+//! the same targets: `RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+//! -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table" cargo run --release
+//! --features libfuzzer --target x86_64-unknown-linux-gnu --bin TARGET corpus/TARGET seeds/TARGET`.
 
 pub mod answer_parse_sound;
 pub mod config_parse_sound;

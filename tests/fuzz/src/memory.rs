@@ -1,17 +1,21 @@
-//! Counts the heap of the process. One check runs at a time; what the driver holds meanwhile is part of the start.
+//! Counts the heap of each thread, so that a check sees its own part alone.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::cell::Cell;
 
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// May fall below zero: what one thread allocates another may free.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
 
 struct Counting;
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-// SAFETY: every call is handed to `System` as it came; the counters allocate nothing.
+// SAFETY: every call is handed to `System` as it came; the counters are constants at first and have no destructor, so
+// reaching them allocates nothing.
 #[expect(unsafe_code, reason = "the trait is unsafe, and there is no other way to count")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -21,7 +25,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
+        remove(layout.size());
         // SAFETY: `pointer` came from `alloc` with this layout, that is from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -34,23 +38,28 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         add(size);
-        LIVE.fetch_sub(layout.size(), Relaxed);
+        remove(layout.size());
         // SAFETY: as in `dealloc`; the caller promises that `size` is not 0.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
 fn add(bytes: usize) {
-    let live = LIVE.fetch_add(bytes, Relaxed) + bytes;
-    PEAK.fetch_max(live, Relaxed);
+    let live = LIVE.get().wrapping_add_unsigned(bytes);
+    LIVE.set(live);
+    PEAK.set(PEAK.get().max(live));
+}
+
+fn remove(bytes: usize) {
+    LIVE.set(LIVE.get().wrapping_sub_unsigned(bytes));
 }
 
 /// Runs `work` and says how many bytes of heap it held at most, beyond those held before.
 pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let before = LIVE.get();
+    PEAK.set(before);
     let done = work();
-    (done, PEAK.load(Relaxed).saturating_sub(before))
+    (done, PEAK.get().wrapping_sub(before).unsigned_abs())
 }
 
 #[cfg(test)]

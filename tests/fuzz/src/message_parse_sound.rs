@@ -8,6 +8,7 @@ use omsd::record::{Sender, encode};
 use omsd::syslog::{self, Message};
 use omsd::upload::Stream;
 use omsd::upload::items::{Renderer, ThisHost};
+use omsd::upload::text::Text;
 use std::net::IpAddr;
 
 /// What messages are made of.
@@ -106,15 +107,20 @@ fn check_parts(data: &[u8], message: &Message<'_>) {
     }
 }
 
+/// What the buffer holds already.
+const BEFORE: &[u8] = b"before";
+
 fn check_item(data: &[u8], message: &Message<'_>, sender: Sender, received_us: u64) {
     let host = ThisHost { name: String::from("web01.example.com"), address: Some(IpAddr::from([10, 0, 0, 4])) };
     let mut renderer = Renderer::new(host, |time| time.unix_s_as_utc() - 3600);
     let mut payload = encode::header(sender, &mut [0; RECORD_HEADER_BYTES_MAX]).to_vec();
     payload.extend_from_slice(data);
-    let mut out = b"before".to_vec();
+    let mut out = Text::default();
+    out.put_slice(BEFORE);
     assert!(renderer.item(Stream::Syslog, received_us, &payload, &mut out));
-    let item = String::from_utf8(out.split_off(b"before".len())).expect("valid UTF-8");
-    assert_eq!(out, b"before");
+    let item = out.as_bytes().strip_prefix(BEFORE).expect("what stood there stays");
+    let item = String::from_utf8(item.to_vec()).expect("valid UTF-8");
+    out.truncate(BEFORE.len());
     let object: Object = json::from_str(&item).expect("valid JSON");
     let text = |key| match object.get(key) {
         Some(Value::String(text)) => Some(text.as_str()),
@@ -131,7 +137,7 @@ fn check_item(data: &[u8], message: &Message<'_>, sender: Sender, received_us: u
     [text("Timestamp"), text("EventTime")].into_iter().for_each(check_time);
     // What the renderer remembers of one message must not show in the next.
     renderer.item(Stream::Syslog, received_us, &payload, &mut out);
-    assert_eq!(&out[b"before".len()..], item.as_bytes());
+    assert_eq!(&out.as_bytes()[BEFORE.len()..], item.as_bytes());
 }
 
 fn check_time(text: Option<&str>) {
@@ -142,9 +148,9 @@ fn check_time(text: Option<&str>) {
 /// A payload of a stream whose items are ready is passed on as it is or not at all.
 fn check_ready_item(data: &[u8]) {
     let host = ThisHost { name: String::new(), address: None };
-    let mut out = Vec::new();
+    let mut out = Text::default();
     if Renderer::new(host, |_| 0).item(Stream::Heartbeat, 0, data, &mut out) {
-        assert_eq!(out, data);
+        assert_eq!(out.as_bytes(), data);
         assert!(core::str::from_utf8(data).is_ok());
     } else {
         assert!(out.is_empty());

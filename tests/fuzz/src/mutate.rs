@@ -24,7 +24,7 @@ impl Random {
 
     /// 0 to `end` - 1; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from((self.number() >> 32) * end as u64 >> 32).unwrap_or(0)
+        usize::try_from(((self.number() >> 32) * end as u64) >> 32).unwrap_or(0)
     }
 
     /// One of these.

@@ -244,7 +244,7 @@ fn change(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
         // Many headers that look like frames and are none: each costs a checksum before that is known.
         _ => {
             let (at, length, count) = (input.short(), input.short(), usize::from(input.byte()) * 4);
-            let mut lure = Vec::from(salt(bytes).to_le_bytes()[..2].to_vec());
+            let mut lure = salt(bytes).to_le_bytes()[..2].to_vec();
             lure.extend_from_slice(&[0, 0, length.to_le_bytes()[0], length.to_le_bytes()[1], 0, 0]);
             write(bytes, DATA_OFFSET as usize + at / 8 * 8, &lure.repeat(count));
         }
