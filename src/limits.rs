@@ -97,6 +97,10 @@ pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
 /// Characters of a workspace key as it is written; real ones have 88.
 pub const SHARED_KEY_TEXT_BYTES_MAX: u64 = 1023;
+/// Losses are told upstream at most this often.
+pub const REPORT_MS: u64 = 60_000;
+/// Bytes of the file of refused records; as much again stands in the one before it.
+pub const REJECTED_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of an error answer's body that are looked at.
 pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reason that travel from the child to the parent and into the log.

@@ -65,7 +65,8 @@ fn facts(paths: &Paths) -> Vec<u8> {
     Vec::from(facts.as_bytes())
 }
 
-fn add(item: &mut Text, key: &str, value: &str) {
+/// Adds a member to an object that has one already.
+pub fn add(item: &mut Text, key: &str, value: &str) {
     item.put_slice(format!(",\"{key}\":\"").as_bytes());
     item.put_escaped(value.as_bytes());
     item.put(b"\"");

@@ -5,6 +5,8 @@ mod heartbeat;
 mod inflow;
 pub mod log;
 pub mod paths;
+mod rejected;
+mod report;
 mod start;
 pub mod status;
 mod uploader;
@@ -13,7 +15,7 @@ pub use start::{Settings, StartError, start};
 
 use crate::config::{Config, Destination, LogLevel};
 use crate::intake::{Sources, Wanted};
-use crate::limits::{STATUS_MS, STOP_MS_MAX};
+use crate::limits::{REPORT_MS, STATUS_MS, STOP_MS_MAX};
 use crate::ring::disk::DiskRing;
 use crate::sys::clock;
 use crate::sys::poll::{PollFd, READABLE, poll};
@@ -73,6 +75,8 @@ struct Timers {
     /// If nothing arrives until then, memory is given back.
     quiet_at_ms: Option<u64>,
     status_at_ms: u64,
+    /// Losses are not told again before then.
+    report_at_ms: u64,
 }
 
 impl Timers {
@@ -84,6 +88,7 @@ impl Timers {
             sync_at_ms: None,
             quiet_at_ms: None,
             status_at_ms: now_ms + STATUS_MS,
+            report_at_ms: now_ms,
         }
     }
 }
@@ -119,6 +124,7 @@ impl Agent {
             }
             self.take_in(&set[first_source..], now_ms);
             self.beat(now_ms);
+            self.report(now_ms);
             self.keep(now_ms);
             self.upload(&set[1..first_source], now_ms);
             self.rest(now_ms);
@@ -148,6 +154,7 @@ impl Agent {
             Some(timers.status_at_ms),
             self.uploader.deadline_ms(&self.ring),
             self.beat.deadline_ms(),
+            self.has_unreported().then_some(timers.report_at_ms),
             self.sources.deadline_ms(now_ms),
         ];
         deadline::sleep_ms(now_ms, moments)
@@ -182,6 +189,26 @@ impl Agent {
     fn beat(&mut self, now_ms: u64) {
         if let Some(item) = self.beat.take(now_ms) {
             self.inflow(now_ms).append(Stream::Heartbeat, &item);
+        }
+    }
+
+    fn has_unreported(&self) -> bool {
+        Stream::ALL.iter().any(|&stream| self.ring.unreported(stream as u8).lost() > 0)
+    }
+
+    /// Tells of losses, upstream and in the log, once an interval.
+    fn report(&mut self, now_ms: u64) {
+        if now_ms < self.timers.report_at_ms || !self.has_unreported() {
+            return;
+        }
+        self.timers.report_at_ms = now_ms + REPORT_MS;
+        for stream in Stream::ALL {
+            let losses = self.ring.unreported(stream as u8);
+            let Some(state) = self.ring.stream(stream as u8).copied().filter(|_| losses.lost() > 0) else { continue };
+            let item = report::item(stream, &losses, &state, clock::wall_us());
+            self.log.line(LogLevel::Warn, format_args!("lost: {}", report::sentence(stream, &losses, &state)));
+            self.inflow(now_ms).append(Stream::Operation, &item);
+            self.ring.mark_reported(stream as u8);
         }
     }
 

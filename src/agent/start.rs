@@ -121,7 +121,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let destination = if config.destination == Destination::Stdout { "out_stdout" } else { "out_oms" };
     let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, destination));
     let mut agent = Agent {
-        uploader: Uploader::new(&config.buffer, &ring, now_ms),
+        uploader: Uploader::new(&config.buffer, (!settings.demo).then(|| paths.rejected()), &ring, now_ms),
         beat: Beat::new(config.heartbeat_ms, now_ms, &paths),
         timers: Timers::new(now_ms),
         log,

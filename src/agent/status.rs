@@ -1,6 +1,7 @@
 //! The status file: what the running agent does, written for `omsd status` and for anyone who reads JSON.
 
 use super::paths::Paths;
+use super::report;
 use super::uploader::Uploader;
 use crate::ring::Counters;
 use crate::ring::disk::DiskRing;
@@ -306,18 +307,21 @@ impl StreamStatus {
     }
 
     fn describe_losses(&self, text: &mut String) -> core::fmt::Result {
-        let kinds = [
-            (self.overwritten, "overwritten by newer ones in a full ring"),
-            (self.corrupt, "damaged on disk"),
-            (self.refused, "refused by the service, kept in the rejected file"),
-            (self.discarded, "given up at retry_limit"),
-            (self.dropped, "not kept: disk failure, or a full ring with buffer_queue_full_action exception"),
-            (self.sent_again, "sent more than once"),
-            (self.cut, "cut at the length limit"),
-            (self.malformed, "came and were no message"),
-        ];
-        for (count, what) in kinds.iter().filter(|(count, _)| *count > 0) {
-            writeln!(text, "  {count} {what}")?;
+        let counters = Counters {
+            overwritten: self.overwritten,
+            corrupt: self.corrupt,
+            refused: self.refused,
+            discarded: self.discarded,
+            dropped: self.dropped,
+            cut: self.cut,
+            malformed: self.malformed,
+            ..Counters::default()
+        };
+        for (count, cause) in report::causes(&counters) {
+            writeln!(text, "  {count} {cause}")?;
+        }
+        if self.sent_again > 0 {
+            writeln!(text, "  {} sent more than once", self.sent_again)?;
         }
         if self.attempts > 0 {
             writeln!(text, "  {} failures in a row, next attempt in {} s", self.attempts, self.next_attempt_in_s)?;

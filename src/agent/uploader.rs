@@ -2,10 +2,11 @@
 //! again.
 
 use super::log::Log;
+use super::rejected;
 use crate::config::{Buffer, LogLevel};
 use crate::limits::{CHUNK_BYTES_MIN, UPLOAD_MS_MAX};
 use crate::ring::disk::DiskRing;
-use crate::ring::{Fault, Retry, StreamState};
+use crate::ring::{Fault, Retry, StreamState, frame};
 use crate::sys::poll::{GONE, PollFd, READABLE, WRITABLE};
 use crate::sys::process::{self, Pid};
 use crate::sys::{clock, random_bytes};
@@ -15,6 +16,7 @@ use crate::upload::chunk::{Settled, Sizing};
 use crate::upload::{Destination, Outcome, Stream, Verdict};
 use alloc::string::String;
 use alloc::vec::Vec;
+use std::path::PathBuf;
 
 /// Frames that go into the child's pipe at once: what fits it, and never less than the largest frame.
 const PIECE_BYTES: usize = CHUNK_BYTES_MIN;
@@ -79,6 +81,7 @@ pub struct Story {
 #[derive(Debug)]
 pub struct Uploader {
     buffer: Buffer,
+    rejected: Option<PathBuf>,
     deliveries: [Delivery; Stream::ALL.len()],
     /// Where the search for a stream to serve starts, so that none waits for ever behind another.
     next_stream: usize,
@@ -94,7 +97,8 @@ pub struct Uploader {
 
 impl Uploader {
     /// An uploader that goes on with the schedules that the ring remembers.
-    pub fn new(buffer: &Buffer, ring: &DiskRing, now_ms: u64) -> Uploader {
+    /// `rejected`: where refused records are kept.
+    pub fn new(buffer: &Buffer, rejected: Option<PathBuf>, ring: &DiskRing, now_ms: u64) -> Uploader {
         let now_wall_ms = clock::wall_us() / 1000;
         let deliveries = Stream::ALL.map(|stream| {
             let retry = state_of(ring, stream).retry;
@@ -103,6 +107,7 @@ impl Uploader {
         });
         Uploader {
             buffer: buffer.clone(),
+            rejected,
             deliveries,
             next_stream: 0,
             child: None,
@@ -296,10 +301,27 @@ impl Uploader {
             }
             Settled::Halve => ring.put_back(stream as u8),
             Settled::SetAside => {
+                self.set_aside(ring, stream, outcome, now_ms, log);
                 note_fault(ring.refuse(stream as u8), now_ms, log);
                 self.succeed(ring, stream, now_ms, log);
             }
             Settled::Wait => self.put_off(ring, stream, now_ms, outcome, log),
+        }
+    }
+
+    /// Keeps the one record of the chunk in the file of refused ones, with the reason.
+    fn set_aside(&mut self, ring: &mut DiskRing, stream: Stream, outcome: &Outcome, now_ms: u64, log: &mut Log) {
+        let text = format_args!("a record of {} was refused and set aside: {}", stream.name(), outcome.reason);
+        log.limited(now_ms, LogLevel::Error, "refused", text);
+        let Some(path) = &self.rejected else { return };
+        // The chunk is read again: nobody keeps a copy of what is on its way.
+        ring.put_back(stream as u8);
+        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, 1);
+        let mut piece = Vec::new();
+        let _ = ring.next_piece(stream as u8, &mut piece, PIECE_BYTES);
+        let Some((header, payload, _)) = frame::split(&piece) else { return };
+        if let Err(error) = rejected::keep(path, stream, &header, payload, outcome) {
+            log.limited(now_ms, LogLevel::Error, "rejected", format_args!("{}: {error}", path.display()));
         }
     }
 

@@ -96,7 +96,7 @@ pub struct Header {
 impl Header {
     /// Header and payload, bytes.
     pub fn frame_bytes(&self) -> usize {
-        FRAME_HEADER_BYTES + self.length as usize
+        FRAME_HEADER_BYTES.saturating_add(self.length as usize) // a hostile length, 32-bit addresses
     }
 
     /// Bytes in the ring: header, payload, padding.

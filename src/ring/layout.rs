@@ -1,6 +1,6 @@
 //! The file's header, and where a position of the ring lies in the file. Source: the format document in [`super::frame`].
 
-use crate::limits::{FRAME_ALIGN_BYTES, FRAME_BYTES_MAX};
+use crate::limits::{FRAME_ALIGN_BYTES, FRAME_BYTES_MAX, RING_BYTES_MAX};
 use core::ops::Range;
 
 /// First bytes of every ring file.
@@ -31,10 +31,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The division of a file of `file_bytes`; `None` if that is too small to hold anything.
+    /// The division of a file of `file_bytes`; `None` if that is too small to hold anything, or above [`RING_BYTES_MAX`].
     pub fn new(file_bytes: u64) -> Option<Layout> {
         let data_bytes = file_bytes.checked_sub(DATA_OFFSET)? / ALIGN * ALIGN;
-        (data_bytes >= DATA_BYTES_MIN && file_bytes < 1 << 48).then_some(Layout { file_bytes, data_bytes })
+        (data_bytes >= DATA_BYTES_MIN && file_bytes <= RING_BYTES_MAX).then_some(Layout { file_bytes, data_bytes })
     }
 
     /// Where in the file the byte at this position of the ring lies.

@@ -46,6 +46,8 @@ pub struct Walk {
     window: Vec<u8>,
     window_at: u64,
     frame: Range<usize>,
+    /// Bytes from the window's beginning that the file is too short to have; walked over in one step.
+    absent_bytes: u64,
     wasted_bytes: u64,
 }
 
@@ -68,6 +70,7 @@ impl Walk {
             window,
             window_at: from.position,
             frame: 0..0,
+            absent_bytes: 0,
             wasted_bytes: 0,
         }
     }
@@ -83,9 +86,10 @@ impl Walk {
         while self.at.position < self.end {
             let Some(header) = self.whole_frame(storage, ground)? else {
                 self.gaps += u64::from(!in_gap);
-                self.gap_bytes += ALIGN;
+                let step = self.absent_bytes.max(ALIGN).min(self.end - self.at.position);
+                self.gap_bytes += step;
                 in_gap = true;
-                self.at.position += ALIGN;
+                self.at.position += step;
                 continue;
             };
             in_gap = false;
@@ -141,6 +145,9 @@ impl Walk {
         let ring = usize::try_from(ground.layout.data_bytes).unwrap_or(usize::MAX);
         self.window_at = self.at.position;
         self.window.clear();
+        let cut_short = ground.layout.offset(self.at.position) >= storage.len()?;
+        self.absent_bytes =
+            if cut_short { ground.layout.data_bytes - self.at.position % ground.layout.data_bytes } else { 0 };
         self.window.resize(left.min(READ_WINDOW_BYTES).max(length).min(ring), 0);
         for (offset, range) in ground.layout.places(self.at.position, self.window.len()) {
             if let Err(fault) = read_around_damage(storage, offset, &mut self.window[range]) {

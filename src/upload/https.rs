@@ -15,8 +15,9 @@ mod line;
 pub(crate) mod tests;
 mod tls;
 
-pub use answer::Answer;
+pub use answer::{Answer, retry_after_s, unix_from_http_date};
 pub use error::{Hop, HttpsError, TlsFault};
+pub use line::tunnel_status;
 pub use tls::fips;
 
 use alloc::borrow::ToOwned;

@@ -212,7 +212,7 @@ fn read_bounded(path: &str) -> io::Result<Vec<u8>> {
 }
 
 /// What an answer means for the chunk.
-fn judge(answer: &Answer, now_unix_s: i64) -> Outcome {
+pub fn judge(answer: &Answer, now_unix_s: i64) -> Outcome {
     let clock_skew_s = answer.date_unix_s.and_then(|date| i32::try_from(date.saturating_sub(now_unix_s)).ok());
     let (verdict, reason) = match answer.status {
         200..300 => (Verdict::Sent, String::new()),

@@ -19,7 +19,7 @@ fn nothing_is_lost_while_the_port_is_closed() {
     site.wait("the first part", |seen| seen.counts.records > 900);
     site.standin.close();
     stream.write_all(after.as_bytes()).expect("omsd reads");
-    omsd.wait_for_stderr("refused"); // it says that it could not connect
+    omsd.wait_for_stderr("put off"); // it says that it could not deliver
     site.standin.open().expect("the port is still ours");
     messages.expect_once_each(&site, |number, item| messages.rfc3164_fields(number, item));
 }

@@ -1,8 +1,9 @@
-//! The administrator edits the configuration and sends SIGHUP. A good one is taken over without a restart, or omsd says on stderr why it cannot; a broken
-//! one is named with its line, and the daemon goes on with the old one. Whichever: it keeps running and keeps receiving.
+//! The administrator edits the configuration and sends SIGHUP. A good one is taken over without a restart and without cutting connections that are still
+//! wanted; what needs a restart is said. A broken one, or one whose port is taken, is named and the daemon goes on with the old one.
 
-use crate::harness::{Omsd, Site, Source, wait_until};
-use std::net::{Ipv4Addr, UdpSocket};
+use crate::harness::{Omsd, Site, Source, udp_bound, wait_until};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 fn send(source: Source, text: &str) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
@@ -26,22 +27,54 @@ fn a_broken_configuration_is_named_and_not_taken() {
     expect_alive(&site, &omsd, source, "before");
     let good = std::fs::read_to_string(site.conf()).expect("the configuration");
     std::fs::write(site.conf(), good + "\n<source>\n  type no_such_thing\n</source>\n").expect("it is written");
-    let said = omsd.stderr().len();
     omsd.signal("HUP");
-    wait_until("the fault is named", || omsd.stderr()[said..].contains("no_such_thing"));
+    omsd.wait_for_stderr("no_such_thing");
+    omsd.wait_for_stderr("the old one stays in force");
     expect_alive(&site, &omsd, source, "after");
 }
 
 #[test]
-fn a_good_configuration_is_taken_or_the_reason_told() {
+fn another_source_is_taken_over() {
     let site = Site::new();
-    let source = Source::udp();
+    let (old, new) = (Source::udp(), Source::udp());
+    site.configure(&[old], "");
+    let omsd = site.start();
+    expect_alive(&site, &omsd, old, "before");
+    site.configure(&[new], "");
+    omsd.signal("HUP");
+    wait_until("the new port is open and the old one closed", || udp_bound(new.port()) && !udp_bound(old.port()));
+    expect_alive(&site, &omsd, new, "after");
+}
+
+#[test]
+fn a_port_that_is_taken_leaves_the_old_configuration() {
+    let site = Site::new();
+    let old = Source::udp();
+    site.configure(&[old], "");
+    let omsd = site.start();
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    site.configure(&[Source::Udp(taken.local_addr().expect("its address").port())], "");
+    omsd.signal("HUP");
+    omsd.wait_for_stderr("cannot listen");
+    wait_until("the old port is open again", || udp_bound(old.port()));
+    expect_alive(&site, &omsd, old, "after");
+}
+
+#[test]
+fn connections_stay_and_what_needs_a_restart_is_said() {
+    let site = Site::new();
+    let source = Source::tcp();
     site.configure(&[source], "");
     let omsd = site.start();
-    expect_alive(&site, &omsd, source, "before");
-    let said = omsd.stderr().len();
-    site.configure(&[source], "flush_interval 2s");
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, source.port())).expect("omsd listens");
+    stream
+        .write_all(b"<13>Nov 22 20:00:00 web01 app: before\n<13>Nov 22 20:00:00 web01 app: half ")
+        .expect("omsd reads");
+    site.wait("the first message", |seen| seen.messages().any(|message| message == "before"));
+    site.configure(&[source], "flush_interval 2s\nbuffer_size 1m");
     omsd.signal("HUP");
-    wait_until("omsd says what it did", || omsd.stderr().len() > said);
-    expect_alive(&site, &omsd, source, "after");
+    omsd.wait_for_stderr("configuration reloaded");
+    assert!(omsd.stderr().contains("restarted"), "buffer_size needs a restart: {}", omsd.stderr());
+    stream.write_all(b"and half\n").expect("the connection is still there");
+    site.wait("the message begun before", |seen| seen.messages().any(|message| message == "half and half"));
 }

@@ -54,7 +54,7 @@ fn read_body(body: &mut Body) -> Vec<u8> {
 
 /// Seconds to wait, 1 to `RETRY_MS_MAX`, from seconds or an HTTP date; longer waits are cut to that.
 /// Source: RFC 9110 section 10.2.3.
-fn retry_after_s(value: &str, now_unix_s: i64) -> Option<u32> {
+pub fn retry_after_s(value: &str, now_unix_s: i64) -> Option<u32> {
     let value = value.trim();
     let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         value.parse().unwrap_or(i64::MAX)
@@ -67,7 +67,7 @@ fn retry_after_s(value: &str, now_unix_s: i64) -> Option<u32> {
 
 /// Seconds since 1970 of a date as every server of today writes it (`Sun, 06 Nov 1994 08:49:37 GMT`); the two obsolete forms
 /// are not read. Source: RFC 9110 section 5.6.7.
-fn unix_from_http_date(text: &str) -> Option<i64> {
+pub fn unix_from_http_date(text: &str) -> Option<i64> {
     let (_, text) = text.trim().split_once(", ")?;
     let mut fields = text.split([' ', ':']);
     let mut next = || fields.next();

@@ -79,17 +79,6 @@ pub enum TlsFault {
     Broken(String),
 }
 
-impl HttpsError {
-    /// Whether a TLS alert, a bad certificate or a refusing proxy says that trying again alone will not help.
-    pub fn needs_an_operator(&self) -> bool {
-        match self {
-            HttpsError::BadRequest(_) | HttpsError::Trust(_) | HttpsError::Identity(_) | HttpsError::Tls(_) => true,
-            HttpsError::ProxyRefused { status, .. } => (400..500).contains(status),
-            _ => false,
-        }
-    }
-}
-
 impl From<ureq::Error> for HttpsError {
     fn from(error: ureq::Error) -> HttpsError {
         match error {

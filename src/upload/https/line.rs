@@ -175,7 +175,7 @@ fn read_tunnel_status(socket: &mut Socket) -> Result<u16, HttpsError> {
 }
 
 /// The status in `HTTP/1.x NNN ...`, once its line's first 12 bytes are here.
-fn tunnel_status(answer: &[u8]) -> Option<u16> {
+pub fn tunnel_status(answer: &[u8]) -> Option<u16> {
     let line = answer.get(..12)?;
     let digits = line.strip_prefix(b"HTTP/1.")?.get(2..)?;
     core::str::from_utf8(digits).ok()?.parse().ok().filter(|status| (100..1000).contains(status))

@@ -14,11 +14,11 @@
 
 pub mod answer;
 pub mod clock;
-mod http;
+pub mod http;
 pub mod numbers;
 pub mod ods;
 mod service;
-mod tls;
+pub mod tls;
 pub mod topology;
 mod wire;
 

@@ -1,0 +1,217 @@
+//! The table: one row a figure, one column a program, each peer beside what it has of omsd's.
+
+use crate::program::Program;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// One row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Row {
+    ProgramBytes,
+    IdleRss,
+    IdlePrivate,
+    IdleAnonymous,
+    IdleWakeups,
+    SteadyCpu,
+    SteadyWakeups,
+    SteadyDisk,
+    SteadyUploaded,
+    SteadyPeak,
+    SteadyLost,
+    FloodCpu,
+    FloodAccepted,
+    FloodDelivered,
+    FloodLost,
+    FloodTwice,
+    FloodPeak,
+    FloodPeakPss,
+    FloodAfter,
+    FloodDisk,
+    FloodUploaded,
+    UnixAccepted,
+    UnixLost,
+    UdpRate,
+    UdpLost,
+}
+
+/// How a figure is written.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Megabytes,
+    Kilobytes,
+    Seconds,
+    Count,
+    PerSecond,
+    Bytes,
+}
+
+/// What omsd must keep to.
+#[derive(Debug, Clone, Copy)]
+enum Budget {
+    None,
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+use Budget::{AtLeast, AtMost};
+
+const TABLE: [(Row, &str, Unit, Budget); 25] = [
+    (Row::ProgramBytes, "program and its libraries, MB", Unit::Megabytes, AtMost(1.4e6)),
+    (Row::IdleRss, "idle: resident, KB", Unit::Kilobytes, AtMost(600e3)),
+    (Row::IdlePrivate, "idle: of it private, KB", Unit::Kilobytes, Budget::None),
+    // The rest of the private pages are the program file's, which the kernel drops when it wants.
+    (Row::IdleAnonymous, "idle: of it private and in no file, KB", Unit::Kilobytes, AtMost(150e3)),
+    // Its own timers: the status file, twice a minute.
+    (Row::IdleWakeups, "idle: wake-ups a second", Unit::PerSecond, AtMost(0.1)),
+    (Row::SteadyCpu, "1,000 a second: CPU s per million, upload included", Unit::Seconds, AtMost(10.0)),
+    (Row::SteadyWakeups, "1,000 a second: wake-ups a second", Unit::PerSecond, Budget::None),
+    (Row::SteadyDisk, "1,000 a second: disk bytes per message", Unit::Bytes, AtMost(250.0)),
+    (Row::SteadyUploaded, "1,000 a second: bytes uploaded per message", Unit::Bytes, Budget::None),
+    (Row::SteadyPeak, "1,000 a second: peak memory, MB", Unit::Megabytes, Budget::None),
+    (Row::SteadyLost, "1,000 a second: lost", Unit::Count, AtMost(0.0)),
+    (Row::FloodCpu, "flat out, TCP: CPU s per million", Unit::Seconds, AtMost(4.0)),
+    (Row::FloodAccepted, "flat out, TCP: accepted a second", Unit::Count, AtLeast(300e3)),
+    (Row::FloodDelivered, "flat out, TCP: delivered a second", Unit::Count, AtLeast(300e3)),
+    (Row::FloodLost, "flat out, TCP: lost", Unit::Count, AtMost(0.0)),
+    (Row::FloodTwice, "flat out, TCP: delivered twice", Unit::Count, Budget::None),
+    (Row::FloodPeak, "flat out, TCP: peak memory, all processes, MB", Unit::Megabytes, AtMost(6e6)),
+    (Row::FloodPeakPss, "the same, shared pages counted once, MB", Unit::Megabytes, Budget::None),
+    (Row::FloodAfter, "resident when quiet again, MB", Unit::Megabytes, Budget::None),
+    (Row::FloodDisk, "flat out, TCP: disk bytes per message", Unit::Bytes, AtMost(250.0)),
+    (Row::FloodUploaded, "flat out, TCP: bytes uploaded per message", Unit::Bytes, AtMost(50.0)),
+    (Row::UnixAccepted, "unix datagrams accepted a second", Unit::Count, AtLeast(250e3)),
+    (Row::UnixLost, "unix datagrams: lost", Unit::Count, AtMost(0.0)),
+    (Row::UdpRate, "UDP burst of 100,000: sent a second", Unit::Count, Budget::None),
+    (Row::UdpLost, "UDP burst of 100,000: lost", Unit::Count, AtMost(0.0)),
+];
+
+/// What was measured of one program.
+#[derive(Debug, Default)]
+pub struct Figures(HashMap<Row, f64>);
+
+impl Figures {
+    /// Notes one.
+    pub fn set(&mut self, row: Row, value: f64) {
+        self.0.insert(row, value);
+    }
+
+    fn get(&self, row: Row) -> Option<f64> {
+        self.0.get(&row).copied()
+    }
+}
+
+/// The table as Markdown: rows that were measured, a column a program, a column for how many times omsd's figure a peer's is.
+pub fn markdown(results: &[(Program, Figures)]) -> String {
+    let mut text = String::from("|");
+    let (ours, peers): (Vec<_>, Vec<_>) = results.iter().partition(|(program, _)| *program == Program::Omsd);
+    let ours = ours.first().map(|(_, figures)| figures);
+    let mut heads = vec![String::new()];
+    heads.extend(results.iter().map(|(program, _)| program.name().to_owned()));
+    heads.push("budget".to_owned());
+    if ours.is_some() {
+        heads.extend(peers.iter().map(|(program, _)| format!("{} / omsd", program.name())));
+    }
+    heads.iter().for_each(|head| _ = write!(text, " {head} |"));
+    text.push_str("\n|---|");
+    text.push_str(&"---:|".repeat(heads.len() - 1));
+    text.push('\n');
+    for (row, label, unit, budget) in TABLE {
+        if results.iter().all(|(_, figures)| figures.get(row).is_none()) {
+            continue;
+        }
+        let _ = write!(text, "| {label} |");
+        for (_, figures) in results {
+            let _ = write!(text, " {} |", figures.get(row).map_or("-".to_owned(), |value| unit.write(value)));
+        }
+        let _ = write!(text, " {} |", budget.write(unit));
+        if let Some(ours) = ours {
+            for (_, figures) in &peers {
+                let _ = write!(text, " {} |", ratio(figures.get(row), ours.get(row)));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The budgets that omsd does not keep to, a sentence each.
+pub fn over_budget(figures: &Figures) -> Vec<String> {
+    let over = |&(row, label, unit, budget): &(Row, &str, Unit, Budget)| {
+        let value = figures.get(row)?;
+        let kept = match budget {
+            Budget::None => true,
+            AtMost(bound) => value <= bound,
+            AtLeast(bound) => value >= bound,
+        };
+        (!kept).then(|| format!("{label}: {}, budget {}", unit.write(value), budget.write(unit)))
+    };
+    TABLE.iter().filter_map(over).collect()
+}
+
+fn ratio(peer: Option<f64>, ours: Option<f64>) -> String {
+    match (peer, ours) {
+        (Some(peer), Some(ours)) if ours > 0.0 => {
+            let ratio = peer / ours;
+            if ratio >= 10.0 { format!("{ratio:.0}") } else { format!("{ratio:.2}") }
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+impl Unit {
+    fn write(self, value: f64) -> String {
+        match self {
+            Unit::Megabytes => format!("{:.2}", value / 1e6),
+            Unit::Kilobytes => thousands(value / 1e3),
+            Unit::Seconds | Unit::PerSecond => format!("{value:.2}"),
+            Unit::Count | Unit::Bytes => thousands(value),
+        }
+    }
+}
+
+impl Budget {
+    fn write(self, unit: Unit) -> String {
+        match self {
+            Budget::None => String::new(),
+            AtMost(0.0) => "0".to_owned(),
+            AtMost(bound) => format!("≤ {}", unit.write(bound)),
+            AtLeast(bound) => format!("≥ {}", unit.write(bound)),
+        }
+    }
+}
+
+/// `1,234,567`
+fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_shows_figures_budget_and_how_many_times_ours_a_peers_is() {
+        let (mut ours, mut theirs) = (Figures::default(), Figures::default());
+        ours.set(Row::FloodDelivered, 250_000.0);
+        theirs.set(Row::FloodDelivered, 50_000.0);
+        assert_eq!(over_budget(&ours).len(), 1);
+        let table = markdown(&[(Program::Omsd, ours), (Program::Rsyslog, theirs)]);
+        let last = table.lines().last();
+        assert_eq!(last, Some("| flat out, TCP: delivered a second | 250,000 | 50,000 | ≥ 300,000 | 0.20 |"));
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (value, text) in [(0.0, "0"), (999.0, "999"), (1000.0, "1,000"), (-123456.0, "-123,456")] {
+            assert_eq!(thousands(value), text);
+        }
+    }
+}
