@@ -167,12 +167,8 @@ impl Agent {
         self.sources.expire(now_ms, &mut inflow);
         let turn = self.sources.turn(set, now_ms, &mut inflow);
         if let Some(fault) = inflow.fault() {
-            self.log.limited(
-                now_ms,
-                LogLevel::Error,
-                "disk",
-                format_args!("records are lost, the ring takes none: {fault}"),
-            );
+            let text = format_args!("records are lost, the ring takes none: {fault}");
+            self.log.limited(now_ms, LogLevel::Error, "lost", text);
         }
         self.timers.more = turn.more;
         if turn.bytes == 0 {
@@ -207,8 +203,11 @@ impl Agent {
             let Some(state) = self.ring.stream(stream as u8).copied().filter(|_| losses.lost() > 0) else { continue };
             let item = report::item(stream, &losses, &state, clock::wall_us());
             self.log.line(LogLevel::Warn, format_args!("lost: {}", report::sentence(stream, &losses, &state)));
-            self.inflow(now_ms).append(Stream::Operation, &item);
-            self.ring.mark_reported(stream as u8);
+            let mut inflow = self.inflow(now_ms);
+            inflow.append(Stream::Operation, &item);
+            if inflow.fault().is_none() {
+                self.ring.mark_reported(stream as u8);
+            }
         }
     }
 
@@ -234,7 +233,7 @@ impl Agent {
             }
             (Ok(()), Some(Ok(()))) => {
                 self.timers.sync_at_ms = None;
-                self.log.over("disk");
+                self.log.ended(LogLevel::Info, "disk", format_args!("the ring file is written again"));
             }
             (Ok(()), None) => {}
         }

@@ -188,7 +188,7 @@ impl Uploader {
             }
             Some(_) => {}
             None => {
-                let waits = |&stream: &Stream| ring.pending(stream as u8).records > 0 && !self.is_wanted(ring, stream);
+                let waits = |&stream: &Stream| ring.committed(stream as u8).records > 0 && !self.is_wanted(ring, stream);
                 if Stream::ALL.iter().any(waits) {
                     self.flush_at_ms = Some(now_ms + self.buffer.flush_ms);
                 }
@@ -197,7 +197,7 @@ impl Uploader {
     }
 
     fn is_wanted(&self, ring: &DiskRing, stream: Stream) -> bool {
-        let pending = ring.pending(stream as u8);
+        let pending = ring.committed(stream as u8);
         pending.records > 0
             && (pending.bytes >= self.buffer.chunk_bytes as u64
                 || state_of(ring, stream).next.sequence < self.deliveries[stream as usize].flush_below)

@@ -643,6 +643,13 @@ impl<S: Storage> Ring<S> {
         self.pending.get(usize::from(stream)).copied().unwrap_or_default()
     }
 
+    /// What of a stream waits and is in the file: the rest waits for the disk and cannot be handed over.
+    pub fn committed(&self, stream: u8) -> Pending {
+        let mut committed = self.pending(stream);
+        committed.remove(self.buffered.get(usize::from(stream)).copied().unwrap_or_default());
+        committed
+    }
+
     /// What of all streams waits.
     pub fn pending_total(&self) -> Pending {
         self.pending.iter().fold(Pending::default(), |sum, pending| Pending {

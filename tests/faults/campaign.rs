@@ -94,7 +94,7 @@ impl Campaign {
     pub fn new() -> Campaign {
         let site = Site::new();
         let (udp, tcp) = (Source::udp(), Source::tcp());
-        site.configure(&[udp, tcp, Source::UnixDatagram], "flush_interval 0.1s\nretry_wait 0.1s\nmax_retry_wait 0.2s");
+        site.configure(&[udp, tcp, Source::UnixDatagram], "flush_interval 0.1\nretry_wait 0.1\nmax_retry_wait 0.2");
         Campaign {
             site,
             udp,

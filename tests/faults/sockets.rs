@@ -79,6 +79,7 @@ fn datagrams(mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Vec<Str
         match receive(&mut buffer) {
             Ok(count) => found.push(String::from_utf8_lossy(&buffer[..count]).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return found,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => panic!("a socket of the agent's cannot be read: {error}"),
         }
     }
