@@ -7,7 +7,7 @@ use crate::sys;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Suffix of a ring file that is being built.
@@ -17,6 +17,13 @@ const NEW: &str = ".new";
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
+}
+
+impl DiskFile {
+    /// Whether somebody has deleted the file: it works on, but nobody will find it again. Source: unlink(2).
+    pub fn is_deleted(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
 }
 
 /// A ring file that may be written.

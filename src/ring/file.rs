@@ -690,6 +690,11 @@ impl<S: Storage> Ring<S> {
         Header { stream: 0, flags: 0, length, sequence: 0, received_us: 0 }.padded_bytes() as u64
     }
 
+    /// What the ring stands on.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
     /// Bytes for frames, all in all.
     pub fn data_bytes(&self) -> u64 {
         self.ground.layout.data_bytes

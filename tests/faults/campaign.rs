@@ -69,6 +69,8 @@ pub struct Campaign {
     tcp: Source,
     next: [usize; 3],
     reads: Vec<Read>,
+    /// Messages that died in the sockets.
+    unread: usize,
     /// Times delivered, by way and number.
     delivered: [Vec<u8>; 3],
     newest: [Option<usize>; 3],
@@ -85,7 +87,6 @@ pub struct Campaign {
 pub struct Outcome {
     pub read: usize,
     pub lost: usize,
-    pub rounds_with_loss: usize,
     pub duplicates: usize,
 }
 
@@ -101,6 +102,7 @@ impl Campaign {
             tcp,
             next: [0; 3],
             reads: Vec::new(),
+            unread: 0,
             delivered: Default::default(),
             newest: [None; 3],
             rounds: 0,
@@ -221,7 +223,8 @@ impl Campaign {
                 Way::Unix => numbers_of(&unread.unix),
                 Way::Tcp => unread_lines(first..end, sent.tcp_bytes - unread.tcp_bytes),
             };
-            let numbers = (first..end).filter(|number| !left.contains(number)).collect();
+            let numbers: Vec<_> = (first..end).filter(|number| !left.contains(number)).collect();
+            self.unread += end - first - numbers.len();
             self.reads.push(Read { round: self.rounds, way, numbers });
             self.next[way as usize] = end + 1; // a message of which a part was sent has this number
         }
@@ -300,11 +303,18 @@ impl Campaign {
         let arrived_unread = self.delivered.iter().flatten().filter(|times| **times > 0).count() - (read - lost);
         assert_eq!(arrived_unread, 0, "messages arrived that the agent never read");
         println!(
-            "{} rounds: {read} read, {lost} lost in {} of them, {} delivered twice by {} requests ({} at most), {} may be",
-            self.rounds, rounds_with_loss.len(), self.duplicates, self.repeating_requests, self.largest_repetition, self.excuses
+            "{} rounds: {read} messages read, {lost} of them in {} rounds not yet in the ring when the kill came; {} more died unread in the sockets; \
+             {} delivered twice, by {} requests of {} that may, {} in one at most",
+            self.rounds,
+            rounds_with_loss.len(),
+            self.unread,
+            self.duplicates,
+            self.repeating_requests,
+            self.excuses,
+            self.largest_repetition
         );
         assert!(self.repeating_requests <= self.excuses, "more requests were repeated than kills and lost answers explain");
-        Outcome { read, lost, rounds_with_loss: rounds_with_loss.len(), duplicates: self.duplicates }
+        Outcome { read, lost, duplicates: self.duplicates }
     }
 }
 

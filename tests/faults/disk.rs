@@ -66,6 +66,10 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = unmount(&self.path, UnmountFlags::DETACH);
+        // Of the site, which could not take its mounted directory away, only empty directories are left.
+        for empty in self.path.ancestors().take(4) {
+            let _ = fs::remove_dir(empty);
+        }
     }
 }
 
@@ -318,6 +322,7 @@ fn a_ring_file_that_somebody_deletes_goes_on_working_until_the_end() {
     fs::remove_file(bench.site.var("ring")).expect("the ring is there");
     bench.send(1000);
     bench.expect_all_delivered();
+    bench.omsd.wait_for_stderr("the ring file was deleted");
     bench.expect_recovery();
     let bench = Bench::new(bench.site, "");
     assert_eq!(fs::metadata(bench.site.var("ring")).expect("a new one").len(), 10 * 1024 * 1024);
