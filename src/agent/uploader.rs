@@ -113,7 +113,8 @@ impl Uploader {
             child: None,
             leaving: Vec::new(),
             in_flight: None,
-            flush_at_ms: None,
+            // What an earlier run left is due at once; nothing else would wake the loop for it.
+            flush_at_ms: Stream::ALL.iter().any(|&stream| ring.pending(stream as u8).records > 0).then_some(now_ms),
             progress_ms: now_ms,
             story: Story::default(),
         }

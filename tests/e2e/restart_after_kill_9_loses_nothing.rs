@@ -53,6 +53,23 @@ fn what_came_over_udp_is_delivered_after_the_restart() {
 }
 
 #[test]
+fn what_waits_is_sent_at_once_by_the_next_start() {
+    let site = Site::new();
+    let source = Source::tcp();
+    site.configure(&[source], "flush_interval 10m");
+    let mut omsd = site.start();
+    let messages = Numbered::new(100);
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, source.port())).expect("omsd listens");
+    stream.write_all(messages.lines().as_bytes()).expect("omsd reads");
+    stream.shutdown(Shutdown::Write).expect("the end is told");
+    assert_eq!(stream.read(&mut [0]).expect("omsd closes its end"), 0);
+    omsd.kill();
+    assert_eq!(site.standin.seen().counts.requests, 0, "nothing was sent before its time");
+    let _omsd = site.start();
+    messages.expect_once_each(&site, |_, _| {});
+}
+
+#[test]
 fn delivered_messages_are_not_sent_again() {
     let site = Site::new();
     let source = Source::tcp();
