@@ -263,7 +263,8 @@ impl Agent {
     fn write_status(&mut self, state: &str, now_ms: u64) {
         self.timers.status_at_ms = now_ms + STATUS_MS;
         if self.ring.storage().is_deleted() {
-            let text = format_args!("the ring file was deleted: what is not sent when the agent ends is lost; restart it");
+            let text =
+                format_args!("the ring file was deleted: what is not sent when the agent ends is lost; restart it");
             self.log.limited(now_ms, LogLevel::Error, "deleted", text);
         }
         let intake = status::Intake { connections: self.sources.connections(), turned_away: self.sources.turned_away };

@@ -189,7 +189,8 @@ impl Uploader {
             }
             Some(_) => {}
             None => {
-                let waits = |&stream: &Stream| ring.committed(stream as u8).records > 0 && !self.is_wanted(ring, stream);
+                let waits =
+                    |&stream: &Stream| ring.committed(stream as u8).records > 0 && !self.is_wanted(ring, stream);
                 if Stream::ALL.iter().any(waits) {
                     self.flush_at_ms = Some(now_ms + self.buffer.flush_ms);
                 }

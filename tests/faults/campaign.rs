@@ -141,8 +141,12 @@ impl Campaign {
             Service::Well => {}
             Service::Down => standin.close(),
             Service::Unavailable => standin.answer_always(Route::Data, Answer::status(503)),
-            Service::TakesAndCloses => standin.answer_next(Route::Data, [Answer::manner(Manner::Close { taken: true })]),
-            Service::TakesAndWaits => standin.answer_always(Route::Data, Answer::default().delayed(Duration::from_secs(1))),
+            Service::TakesAndCloses => {
+                standin.answer_next(Route::Data, [Answer::manner(Manner::Close { taken: true })])
+            }
+            Service::TakesAndWaits => {
+                standin.answer_always(Route::Data, Answer::default().delayed(Duration::from_secs(1)))
+            }
         }
         self.site.standin.seen().requests.clear();
     }
@@ -285,7 +289,8 @@ impl Campaign {
     }
 
     fn judge(&self) -> Outcome {
-        let arrived = |way: Way, number: usize| self.delivered[way as usize].get(number).is_some_and(|times| *times > 0);
+        let arrived =
+            |way: Way, number: usize| self.delivered[way as usize].get(number).is_some_and(|times| *times > 0);
         let (mut read, mut lost, mut rounds_with_loss) = (0, 0, HashSet::new());
         for Read { round, way, numbers } in &self.reads {
             read += numbers.len();
@@ -294,8 +299,15 @@ impl Campaign {
             if gone.is_empty() {
                 continue;
             }
-            println!("round {round}: {} of {} {way:?} messages had been read and were not yet in the ring", gone.len(), numbers.len());
-            assert!(!gone.iter().any(|number| arrived(*way, *number)), "there is a hole in what round {round} kept of {way:?}");
+            println!(
+                "round {round}: {} of {} {way:?} messages had been read and were not yet in the ring",
+                gone.len(),
+                numbers.len()
+            );
+            assert!(
+                !gone.iter().any(|number| arrived(*way, *number)),
+                "there is a hole in what round {round} kept of {way:?}"
+            );
             assert!(gone.len() <= TURN_MESSAGES_MAX, "round {round} lost {} {way:?} messages", gone.len());
             lost += gone.len();
             rounds_with_loss.insert(*round);
@@ -313,7 +325,10 @@ impl Campaign {
             self.excuses,
             self.largest_repetition
         );
-        assert!(self.repeating_requests <= self.excuses, "more requests were repeated than kills and lost answers explain");
+        assert!(
+            self.repeating_requests <= self.excuses,
+            "more requests were repeated than kills and lost answers explain"
+        );
         Outcome { read, lost, duplicates: self.duplicates }
     }
 }

@@ -91,7 +91,8 @@ impl Bench {
     }
 
     fn send(&mut self, count: usize) {
-        let line = |number| format!("<13>Nov 22 20:00:00 web01 app: seq={number} of those that come while the disk is ill\n");
+        let line =
+            |number| format!("<13>Nov 22 20:00:00 web01 app: seq={number} of those that come while the disk is ill\n");
         let lines: String = (self.sent..self.sent + count).map(line).collect();
         self.stream.write_all(lines.as_bytes()).expect("the agent goes on reading");
         self.sent += count;
@@ -177,7 +178,8 @@ fn a_disk_too_small_for_the_ring_is_an_error_at_the_start() {
     let disk = Disk::mounted(&site, "size=1m");
     site.configure(&[Source::tcp()], "");
     expect_refusal(&site, [73, 74], "no space left");
-    let left: Vec<_> = fs::read_dir(&disk.path).expect("a directory").flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(&disk.path).expect("a directory").flatten().map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| name == "lock"), "{left:?} is left behind");
     disk.remount("size=16m");
     assert!(site.start().terminate().0.success(), "with room enough it starts");

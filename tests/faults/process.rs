@@ -48,7 +48,8 @@ impl Usage {
         let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
         let ticks: u64 = fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-        let switches = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:")?.1.trim().parse::<u64>().ok());
+        let switches =
+            status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:")?.1.trim().parse::<u64>().ok());
         Usage { cpu: Duration::from_millis(ticks * 10), switches: switches.sum() }
     }
 
@@ -57,7 +58,10 @@ impl Usage {
     pub fn check_since(self, pid: u32, cpu_max: Duration, switches_max: u64) {
         let now = Usage::of(pid);
         let (cpu, switches) = (now.cpu - self.cpu, now.switches - self.switches);
-        assert!(cpu <= cpu_max && switches <= switches_max, "{cpu:?} of processor time and {switches} context switches");
+        assert!(
+            cpu <= cpu_max && switches <= switches_max,
+            "{cpu:?} of processor time and {switches} context switches"
+        );
     }
 }
 

@@ -103,7 +103,8 @@ fn unix_inode(path: &str) -> Option<String> {
 fn descriptor_of(pid: u32, inode: &str) -> Option<i32> {
     let wanted = format!("socket:[{inode}]");
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-    let mut found = entries.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
+    let mut found =
+        entries.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
     found.find_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
