@@ -75,6 +75,8 @@ pub struct Campaign {
     delivered: [Vec<u8>; 3],
     newest: [Option<usize>; 3],
     rounds: usize,
+    /// Agents that strace killed.
+    struck: usize,
     /// Kills, and answers that the service kept to itself: each may cost one request twice.
     excuses: usize,
     repeating_requests: usize,
@@ -88,6 +90,8 @@ pub struct Outcome {
     pub read: usize,
     pub lost: usize,
     pub duplicates: usize,
+    /// Rounds that ended at the system call that they were to end at.
+    pub struck: usize,
 }
 
 impl Campaign {
@@ -106,6 +110,7 @@ impl Campaign {
             delivered: Default::default(),
             newest: [None; 3],
             rounds: 0,
+            struck: 0,
             excuses: 0,
             repeating_requests: 0,
             duplicates: 0,
@@ -122,8 +127,9 @@ impl Campaign {
             Start::Plain => Some(omsd.pid()),
             Start::KilledAt(..) => process::traced_by(omsd.pid()),
         };
-        if let Some(pid) = pid {
-            self.load_and_kill(pid, &omsd, round);
+        match pid {
+            Some(pid) => self.load_and_kill(pid, &omsd, round),
+            None => self.note_struck(&omsd, round),
         }
         self.excuses += 1;
         assert!(!omsd.stderr().contains("panicked"), "{}", omsd.stderr());
@@ -165,10 +171,10 @@ impl Campaign {
     }
 
     fn load_and_kill(&mut self, pid: u32, omsd: &Omsd, round: &Round) {
-        let Some(tcp) = connect(pid, self.tcp.port()) else { return self.expect_killed(omsd, round) };
+        let Some(tcp) = connect(pid, self.tcp.port()) else { return self.note_struck(omsd, round) };
         let peer_port = tcp.local_addr().expect("an address").port();
         let held = Held::of(pid, self.udp, peer_port, &self.site.socket());
-        let Some(held) = held else { return self.expect_killed(omsd, round) };
+        let Some(held) = held else { return self.note_struck(omsd, round) };
         if matches!(round.start, Start::Plain) {
             account::wait_for_status(&self.site, pid, "the status of the new agent", |_| true);
         }
@@ -178,6 +184,9 @@ impl Campaign {
         while Instant::now() < killed_at && process::lives(pid) {
             std::thread::sleep(Duration::from_micros(500));
         }
+        if !process::lives(pid) {
+            self.note_struck(omsd, round);
+        }
         let family = self.kill(pid, round);
         let drops = udp_drops(self.udp);
         let sent = load.stop();
@@ -186,10 +195,12 @@ impl Campaign {
         self.note_read(sent, held.drain());
     }
 
-    /// Only an agent that strace kills may end before it is loaded.
+    /// The agent has ended before we killed it: only strace may have done that.
     #[track_caller]
-    fn expect_killed(&self, omsd: &Omsd, round: &Round) {
-        assert!(matches!(round.start, Start::KilledAt(..)), "omsd ended by itself: {}", omsd.stderr());
+    fn note_struck(&mut self, omsd: &Omsd, round: &Round) {
+        let by_strace = matches!(round.start, Start::KilledAt(..)) && !omsd.stderr().contains("strace:");
+        assert!(by_strace, "omsd ended by itself: {}", omsd.stderr());
+        self.struck += 1;
     }
 
     /// Kills what the round says; then the agent in any case. Returns all that must be gone.
@@ -329,7 +340,7 @@ impl Campaign {
             self.repeating_requests <= self.excuses,
             "more requests were repeated than kills and lost answers explain"
         );
-        Outcome { read, lost, duplicates: self.duplicates }
+        Outcome { read, lost, duplicates: self.duplicates, struck: self.struck }
     }
 }
 

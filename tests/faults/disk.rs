@@ -4,7 +4,7 @@
 use crate::account::{check_sums, lost, syslog, wait_for_status_of};
 use crate::harness::{Omsd, Output, Site, Source, run, wait_until};
 use crate::process::{Strace, Usage, pid_of};
-use omsd_standin::Seen;
+use omsd_standin::{Answer, Refusal, RefuseWhen, Seen};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::collections::HashSet;
@@ -117,6 +117,7 @@ impl Bench {
         let status = wait_for_status_of(&self.site, &self.omsd, "everything is delivered after the fault", |status| {
             syslog(status, "received") == all_sent && syslog(status, "pending") == 0
         });
+        println!("recovered in {:?}", ended.elapsed());
         assert!(ended.elapsed() < RECOVERY, "recovering took {:?}", ended.elapsed());
         let delivered = numbers(&self.site.standin.seen()).len();
         assert_eq!(delivered as u64, all_sent - lost(&status), "{status}");
@@ -235,6 +236,28 @@ fn inodes_that_run_out_cost_the_status_file_only() {
     bench.endure_failing_status();
     (0..100).for_each(|number| drop(fs::remove_file(name(number))));
     bench.expect_recovery();
+}
+
+#[test]
+fn a_refused_record_that_cannot_be_kept_is_counted_and_told() {
+    let site = Site::new();
+    let disk = Disk::mounted(&site, "size=12m");
+    let mut bench = Bench::new(site, "");
+    bench.send(1);
+    bench.expect_all_delivered();
+    let filler = disk.fill();
+    bench.site.standin.refuse(Refusal { when: RefuseWhen::Contains(b"seq=7 ".to_vec()), answer: Answer::status(400) });
+    bench.send(19);
+    bench.site.wait("all but the refused one", |seen| numbers(seen).len() == 19);
+    bench.omsd.wait_for_stderr("var/opt/omsd/rejected: ");
+    assert!(!numbers(&bench.site.standin.seen()).contains(&7));
+    drop(filler);
+    disk.empty();
+    bench.send(1);
+    let status = wait_for_status_of(&bench.site, &bench.omsd, "the account of all", |status| {
+        syslog(status, "received") == 21 && syslog(status, "pending") == 0
+    });
+    assert_eq!((syslog(&status, "refused"), syslog(&status, "sent")), (1, 20), "{status}");
 }
 
 /// The kernel refuses to make a file system read-only under a file that is open for writing; what it does to a failing ext4 comes from below. Here the directory becomes
