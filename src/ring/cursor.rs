@@ -1,8 +1,8 @@
 //! What the ring remembers beside its frames: where they begin and end, and how each stream stands. One slot's bytes.
 //!
-//! A stream's 256 bytes in a slot: 0 next position u64 · 8 next sequence u64 · 16 acknowledged u64 · 24 handed through u64 ·
-//! 32 attempts u32 · 36 reason u16 · 40 next attempt, µs u64 · 48 wait, ms u64 · 56 ten counters u64, in the order of
-//! [`Counters`] · 136 the same as last reported · 216 first loss, µs u64 · 224 last loss, µs u64 · 232 zeros.
+//! A stream's 256 bytes in a slot: 0 next position u64 · 8 next sequence u64 · 16 acknowledged u64 · 24 handed through
+//! u64 · 32 attempts u32 · 36 reason u16 · 40 next attempt, µs u64 · 48 wait, ms u64 · 56 ten counters u64, in the
+//! order of [`Counters`] · 136 the same as last reported · 216 first loss, µs u64 · 224 last loss, µs u64 · 232 zeros.
 
 use super::frame::{NUMBER_MAX, checksum};
 use super::layout::{ALIGN, Layout, read_u16, read_u32, read_u64};
@@ -19,7 +19,8 @@ const COUNTERS: usize = 10;
 
 const _: () = assert!(SLOT_BYTES <= 4096);
 
-/// A boundary between frames: every frame before it has a smaller sequence, every frame from it on has this or a larger one.
+/// A boundary between frames: every frame before it has a smaller sequence, every frame from it on has this or a larger
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mark {
     /// Bytes ever appended before it; see [`super::frame`].
@@ -317,7 +318,7 @@ impl Cursor {
             && head.position % ALIGN == 0
             && (tail.position..=tail.position + layout.data_bytes).contains(&head.position)
             && (1..=head.sequence).contains(&tail.sequence)
-            && self.streams.iter().all(|stream| stream.next.sequence < NUMBER_MAX)
+            && self.streams.iter().all(|stream| stream.next.sequence <= head.sequence)
     }
 }
 
@@ -376,7 +377,7 @@ mod tests {
         check_refused(|cursor| cursor.head.position = 8 * u64::from(u32::MAX));
         check_refused(|cursor| cursor.head.sequence = u64::MAX);
         check_refused(|cursor| cursor.file_bytes = 100);
-        check_refused(|cursor| cursor.streams[2].next.sequence = u64::MAX);
+        check_refused(|cursor| cursor.streams[2].next.sequence = cursor.head.sequence + 1);
     }
 
     #[test]

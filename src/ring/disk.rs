@@ -29,8 +29,8 @@ impl DiskFile {
 /// A ring file that may be written.
 pub type DiskRing = Ring<DiskFile>;
 
-/// Opens the ring file at `path`, makes it if there is none, resizes it if it has another size than `file_bytes`. `now_us`: wall
-/// clock. The caller holds the lock that keeps a second agent out.
+/// Opens the ring file at `path`, makes it if there is none, resizes it if it has another size than `file_bytes`.
+/// `now_us`: wall clock. The caller holds the lock that keeps a second agent out.
 pub fn open(path: &Path, file_bytes: u64, now_us: u64) -> Result<(DiskRing, Opened), OpenError> {
     let mut salt = [0; 8];
     sys::random_bytes(&mut salt).map_err(|error| OpenError::Fault(error.into()))?;
@@ -47,8 +47,8 @@ pub fn open_read_only(path: &Path) -> io::Result<DiskFile> {
     Ok(DiskFile { file: OpenOptions::new().read(true).custom_flags(sys::file::NO_FOLLOW).open(path)? })
 }
 
-/// Moves a file that is no readable ring out of the way, to `NAME.damaged` beside it, in place of what was set aside before.
-/// Returns where it went.
+/// Moves a file that is no readable ring out of the way, to `NAME.damaged` beside it, in place of what was set aside
+/// before. Returns where it went.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = beside(path, ".damaged");
     fs::rename(path, &aside)?;

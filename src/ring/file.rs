@@ -140,8 +140,8 @@ pub struct Ring<S> {
 }
 
 impl<S: Storage> Ring<S> {
-    /// Opens the ring at `place`, makes one if there is none, and gives it the size `file_bytes` if it has another. `salt`:
-    /// random, used only for a new file. `now_us`: wall clock, µs since 1970.
+    /// Opens the ring at `place`, makes one if there is none, and gives it the size `file_bytes` if it has another.
+    /// `salt`: random, used only for a new file. `now_us`: wall clock, µs since 1970.
     pub fn open<P: Place<Storage = S>>(
         place: &mut P,
         file_bytes: u64,
@@ -241,8 +241,8 @@ impl<S: Storage> Ring<S> {
         }
     }
 
-    /// Builds a ring of another size beside this one, with this one's pending frames and accounts, and lets it take its place. What does
-    /// not fit is overwritten and counted, oldest first.
+    /// Builds a ring of another size beside this one, with this one's pending frames and accounts, and lets it take its
+    /// place. What does not fit is overwritten and counted, oldest first.
     fn moved_into<P: Place<Storage = S>>(
         mut self,
         place: &mut P,
@@ -284,8 +284,8 @@ impl<S: Storage> Ring<S> {
         Ok(new)
     }
 
-    /// Adds a record to a stream, in memory: `parts` one after the other are its payload. Returns its sequence. Commits by
-    /// itself when the append buffer is full. Nothing else happens on the disk, and nothing is allocated but, after
+    /// Adds a record to a stream, in memory: `parts` one after the other are its payload. Returns its sequence. Commits
+    /// by itself when the append buffer is full. Nothing else happens on the disk, and nothing is allocated but, after
     /// [`Ring::release_memory`], the buffer.
     pub fn append(&mut self, stream: u8, flags: u8, received_us: u64, parts: &[&[u8]]) -> Result<u64, AppendError> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -331,8 +331,8 @@ impl<S: Storage> Ring<S> {
         self.cursor.head.position + self.buffer.len() as u64
     }
 
-    /// Takes what was appended to the file: one write, two at the end of the data area. Overwrites the oldest frames if it must.
-    /// After a failure everything is still in memory; call again later.
+    /// Takes what was appended to the file: one write, two at the end of the data area. Overwrites the oldest frames if
+    /// it must. After a failure everything is still in memory; call again later.
     pub fn commit(&mut self) -> Result<(), Fault> {
         if !self.buffer.is_empty() {
             self.make_room(self.buffer.len() as u64)?;
@@ -355,8 +355,8 @@ impl<S: Storage> Ring<S> {
         Ok(())
     }
 
-    /// Commits, and returns when everything would survive a power cut. Does nothing if nothing changed. After a failure all is as
-    /// before; call again later.
+    /// Commits, and returns when everything would survive a power cut. Does nothing if nothing changed. After a failure
+    /// all is as before; call again later.
     pub fn sync(&mut self) -> Result<(), Fault> {
         self.commit()?;
         if !self.unsynced {
@@ -388,8 +388,8 @@ impl<S: Storage> Ring<S> {
         Ok(())
     }
 
-    /// The cursor as it is in the file: without the frames that are only in memory, and with those counted as overwritten that were,
-    /// though the answer to their chunk may yet say that they had been delivered.
+    /// The cursor as it is in the file: without the frames that are only in memory, and with those counted as
+    /// overwritten that were, though the answer to their chunk may yet say that they had been delivered.
     fn slot_cursor(&self) -> Cursor {
         let mut cursor = self.cursor.clone();
         for (index, stream) in cursor.streams.iter_mut().enumerate() {
@@ -398,15 +398,16 @@ impl<S: Storage> Ring<S> {
             if let Some(flight) = &self.flights[index] {
                 stream.lose(Loss::Overwritten, flight.overwritten, flight.overwritten_us);
             }
-            if self.pending[index].records == 0 {
+            // Nothing pending, or only in memory: the numbers of frames that never reach the file are given again.
+            if self.pending[index].records == 0 || stream.next.sequence > cursor.head.sequence {
                 stream.next = cursor.head;
             }
         }
         cursor
     }
 
-    /// Moves the tail so far that `bytes` fit behind the head: over settled frames alone if that is enough, otherwise over the oldest
-    /// pending ones, some more than needed, so that this is not done for each record.
+    /// Moves the tail so far that `bytes` fit behind the head: over settled frames alone if that is enough, otherwise
+    /// over the oldest pending ones, some more than needed, so that this is not done for each record.
     fn make_room(&mut self, bytes: u64) -> Result<(), Fault> {
         let Cursor { head, tail, .. } = self.cursor;
         let needed = (head.position + bytes).saturating_sub(self.ground.layout.data_bytes);
@@ -479,7 +480,8 @@ impl<S: Storage> Ring<S> {
     }
 
     /// Starts a chunk of a stream at its oldest pending record: at most `bytes_max` bytes of headers and payloads and
-    /// `records_max` records, but at least one record. `false`: nothing is pending, or a chunk of this stream is under way.
+    /// `records_max` records, but at least one record. `false`: nothing is pending, or a chunk of this stream is under
+    /// way.
     pub fn begin_chunk(&mut self, stream: u8, bytes_max: u64, records_max: u64) -> bool {
         let index = usize::from(stream);
         let Some(pending) = self.pending.get(index) else { return false };
@@ -492,12 +494,12 @@ impl<S: Storage> Ring<S> {
         true
     }
 
-    /// Adds the next frames of the chunk to `piece`: header and payload of each, without padding, as [`super::frame::split`] takes them apart.
-    /// Stops before `piece` would be longer than `bytes_max`, but adds at least one frame to an empty one. Ask for 64 KiB or so:
-    /// each call reads the file anew. The chunk ends at its bounds, or where the stream has no further committed record;
-    /// If what was pending turns out to be damaged, it is counted, and a chunk of no record ends by itself: `done`, and
-    /// [`Ring::flight`] is `None`.
-    /// On failure nothing was added; call again, or [`Ring::put_back`].
+    /// Adds the next frames of the chunk to `piece`: header and payload of each, without padding, as
+    /// [`super::frame::split`] takes them apart. Stops before `piece` would be longer than `bytes_max`, but adds at
+    /// least one frame to an empty one. Ask for 64 KiB or so: each call reads the file anew. The chunk ends at its
+    /// bounds, or where the stream has no further committed record; If what was pending turns out to be damaged, it is
+    /// counted, and a chunk of no record ends by itself: `done`, and [`Ring::flight`] is `None`. On failure nothing was
+    /// added; call again, or [`Ring::put_back`].
     pub fn next_piece(&mut self, stream: u8, piece: &mut Vec<u8>, bytes_max: usize) -> Result<Piece, Fault> {
         let index = usize::from(stream);
         let Some(mut flight) = self.flights.get(index).copied().flatten().filter(|flight| !flight.done) else {
@@ -529,7 +531,8 @@ impl<S: Storage> Ring<S> {
                 self.flights[index] = None;
                 self.cursor.streams[index].next = flight.at;
             }
-            // So that a restart knows what may have been delivered already. Not urgent: tried again with the next commit.
+            // So that a restart knows what may have been delivered already. Not urgent: tried again with the next
+            // commit.
             let _ = self.write_slot();
         }
         let records = u32::try_from(flight.records - before.records).unwrap_or(u32::MAX);
@@ -559,8 +562,8 @@ impl<S: Storage> Ring<S> {
         self.flights.get(usize::from(stream)).and_then(Option::as_ref)
     }
 
-    /// The service has the chunk: its records are settled, `retry` is reset. Of all acknowledgements at most one is not yet synced
-    /// when this returns; the disk's failure to do so is reported, but the chunk is settled all the same.
+    /// The service has the chunk: its records are settled, `retry` is reset. Of all acknowledgements at most one is not
+    /// yet synced when this returns; the disk's failure to do so is reported, but the chunk is settled all the same.
     pub fn acknowledge(&mut self, stream: u8) -> Result<(), Fault> {
         self.settle(stream, None)
     }
@@ -580,8 +583,8 @@ impl<S: Storage> Ring<S> {
         if self.flight(stream).is_none() {
             return Ok(());
         }
-        // If the one before is not yet on the disk, it gets there first: a power cut takes back one chunk, not two. The chunk is
-        // still in flight meanwhile, so that this slot, too, knows what of it was overwritten.
+        // If the one before is not yet on the disk, it gets there first: a power cut takes back one chunk, not two. The
+        // chunk is still in flight meanwhile, so that this slot, too, knows what of it was overwritten.
         let synced = if self.settled_unsynced { self.sync() } else { Ok(()) };
         let flight = self.flights[index].take().unwrap_or_default();
         self.pending[index].remove(Pending { records: flight.records, bytes: flight.padded_bytes });
@@ -602,7 +605,8 @@ impl<S: Storage> Ring<S> {
         synced.and(written)
     }
 
-    /// The chunk was not delivered, or nobody knows: its records are pending again, but for those that were overwritten meanwhile.
+    /// The chunk was not delivered, or nobody knows: its records are pending again, but for those that were overwritten
+    /// meanwhile.
     pub fn put_back(&mut self, stream: u8) {
         let index = usize::from(stream);
         let Some(flight) = self.flights.get_mut(index).and_then(Option::take) else { return };
@@ -658,8 +662,8 @@ impl<S: Storage> Ring<S> {
         })
     }
 
-    /// What happened to a stream's records since losses were last reported. Ask [`Counters::lost`] whether there is anything to
-    /// report; the span of time is in [`StreamState`].
+    /// What happened to a stream's records since losses were last reported. Ask [`Counters::lost`] whether there is
+    /// anything to report; the span of time is in [`StreamState`].
     pub fn unreported(&self, stream: u8) -> Counters {
         self.stream(stream).map(|state| state.counters.since(&state.reported)).unwrap_or_default()
     }

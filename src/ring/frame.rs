@@ -13,16 +13,17 @@
 //!
 //! The file has its full size from the start and never grows.
 //!
-//! **Header copy.** 0 magic `omsdring` · 8 version u32 (1) · 12 zero u32 · 16 file size u64 · 24 salt u64 · 32 time made, µs
-//! u64 · 40 zero u32 · 44 CRC-32 of bytes 0..44. Magic and version are read before the checksum, so that a later format can
-//! be named. One good copy is enough; the other is repaired. If both are bad, a good cursor slot stands in: it
-//! repeats size and salt.
+//! **Header copy.** 0 magic `omsdring` · 8 version u32 (1) · 12 zero u32 · 16 file size u64 · 24 salt u64 · 32 time
+//! made, µs u64 · 40 zero u32 · 44 CRC-32 of bytes 0..44. Magic and version are read before the checksum, so that a
+//! later format can be named. One good copy is enough; the other is repaired. If both are bad, a good cursor slot
+//! stands in: it repeats size and salt.
 //!
-//! **Cursor slot.** 0 magic `omsdslot` · 8 generation u64 · 16 salt u64 · 24 file size u64 · 32 tail position u64 · 40 tail
-//! sequence u64 · 48 head position u64 · 56 head sequence u64 · 64 lost, stream unknown u64 · 72 time made, µs u64 · 80 zeros ·
-//! 124 CRC-32 of bytes 0..124 and 128..2176 · 128 eight streams of 256 bytes each, laid out in [`super::cursor`]. The valid
-//! slot with the higher generation counts. Between two syncs only one of the slots is written, and it is the one whose
-//! contents are older than the last sync: whatever a power cut makes of it, the other is whole.
+//! **Cursor slot.** 0 magic `omsdslot` · 8 generation u64 · 16 salt u64 · 24 file size u64 · 32 tail position u64 · 40
+//! tail sequence u64 · 48 head position u64 · 56 head sequence u64 · 64 lost, stream unknown u64 · 72 time made, µs u64
+//! · 80 zeros · 124 CRC-32 of bytes 0..124 and 128..2176 · 128 eight streams of 256 bytes each, laid out in
+//! [`super::cursor`]. The valid slot with the higher generation counts. Between two syncs only one of the slots is
+//! written, and it is the one whose contents are older than the last sync: whatever a power cut makes of it, the other
+//! is whole.
 //!
 //! **Positions.** A position is a number of bytes ever appended; the byte at position `p` lies at file offset
 //! 12288 + `p` mod size of the data area. A frame may run over the end of the area and continue at its beginning.
@@ -41,31 +42,35 @@
 //!     28  payload, then zeros to a multiple of 8
 //! ```
 //!
-//! Mark, stream, length and sequence are read before the checksum, only to see whether it is worth computing. Salt and offset
-//! in the checksum make three kinds of bytes no frame: one forged inside a message, one copied from another place, and
-//! one left by an earlier file. A stale frame of this file at its own place is told by its sequence.
+//! Mark, stream, length and sequence are read before the checksum, only to see whether it is worth computing. Salt and
+//! offset in the checksum make three kinds of bytes no frame: one forged inside a message, one copied from another
+//! place, and one left by an earlier file. A stale frame of this file at its own place is told by its sequence.
 //!
 //! # Life of a frame
 //!
-//! 1. *Appended*: in memory. 2. *Committed*: written; survives the death of the process. 3. *Synced*: survives a power cut.
-//! 4. *Handed* to an upload, perhaps several times. 5. *Settled*: its stream's `next` mark has passed it (sent, refused,
-//!    discarded). 6. *Overwritten*: the tail has passed it. The tail in the slot moves before the bytes are written over. A frame that
-//!    reaches 6 without 5 is counted by stream.
+//! 1. *Appended*: in memory.
+//! 2. *Committed*: written; survives the death of the process.
+//! 3. *Synced*: survives a power cut.
+//! 4. *Handed* to an upload, perhaps several times.
+//! 5. *Settled*: its stream's `next` mark has passed it (sent, refused, discarded).
+//! 6. *Overwritten*: the tail has passed it. The tail in the slot moves before the bytes are written over. A frame that
+//!    reaches this without being settled is counted by stream.
 //!
 //! # After a crash
 //!
-//! Frames are found again by walking, from the slot's tail once around the area. Where no valid frame stands, the walk goes on
-//! 8 bytes further; that covers torn, dropped and reordered writes and flipped bits alike. Of the frames it finds:
+//! Frames are found again by walking, from the slot's tail once around the area. Where no valid frame stands, the walk
+//! goes on 8 bytes further; that covers torn, dropped and reordered writes and flipped bits alike. Of the frames it
+//! finds:
 //!
 //! - sequence below the slot's tail: stale;
 //! - growing from one to the next: kept; pending if its stream's `next` mark has not passed it;
-//! - a fall in the middle means that newer frames had already been written over the tail before the slot that said so reached the
-//!   disk. The end of the newest frame is then the head, and a second walk starts there: physical order from the head is
-//!   order of age.
+//! - a fall in the middle means that newer frames had already been written over the tail before the slot that said so
+//!   reached the disk. The end of the newest frame is then the head, and a second walk starts there: physical order
+//!   from the head is order of age.
 //!
-//! What the slot knew as pending and the walk did not find is counted: overwritten after a fall, otherwise corrupt. Numbers
-//! missing among frames newer than the slot are counted without a stream. Frames after the last sync that left no trace are not
-//! counted: nothing says that they were there.
+//! What the slot knew as pending and the walk did not find is counted: overwritten after a fall, otherwise corrupt.
+//! Numbers missing among frames newer than the slot are counted without a stream. Frames after the last sync that left
+//! no trace are not counted: nothing says that they were there.
 
 use super::layout::{read_u32, read_u64};
 use crate::limits::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, STREAMS_MAX};
@@ -141,7 +146,8 @@ impl Seal {
         Seal { mark: [bytes[0], bytes[1]], salted }
     }
 
-    /// Adds a frame, padded, to the end of `buffer`. It will stand at file offset `offset`. `header.length` is the sum of the parts.
+    /// Adds a frame, padded, to the end of `buffer`. It will stand at file offset `offset`. `header.length` is the sum
+    /// of the parts.
     pub fn encode(&self, buffer: &mut Vec<u8>, offset: u64, header: &Header, parts: &[&[u8]]) {
         let mut bytes = [0; 8 + FRAME_HEADER_BYTES];
         bytes[..8].copy_from_slice(&offset.to_le_bytes());
@@ -161,15 +167,21 @@ impl Seal {
         buffer.extend_from_slice(&[0; FRAME_ALIGN_BYTES][..padding]);
     }
 
-    /// The header at the beginning of `bytes` if it could be one: right mark, stream and sequence in range. Not yet checked.
+    /// The header at the beginning of `bytes` if it could be one: right mark, stream and sequence in range. Not yet
+    /// checked.
     pub fn peek(&self, bytes: &[u8]) -> Option<Header> {
         let bytes: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk()?;
-        if bytes[..2] != self.mark {
+        if !self.marks(bytes) {
             return None;
         }
         let header = read(bytes);
         let sane = usize::from(header.stream) < STREAMS_MAX && (1..NUMBER_MAX).contains(&header.sequence);
         sane.then_some(header)
+    }
+
+    /// Whether `bytes` begin with the mark.
+    pub fn marks(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(&self.mark)
     }
 
     /// Whether `frame` (header and payload) is whole and stands where it was written, at file offset `offset`.

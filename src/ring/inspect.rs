@@ -1,5 +1,5 @@
-//! Looking at a ring file without touching it: list, dump, verify. It may be in use meanwhile; what is written while one looks may
-//! then show as a gap.
+//! Looking at a ring file without touching it: list, dump, verify. It may be in use meanwhile; what is written while
+//! one looks may then show as a gap.
 
 use super::cursor::{Cursor, Mark};
 use super::frame::Header;

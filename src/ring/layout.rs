@@ -1,4 +1,5 @@
-//! The file's header, and where a position of the ring lies in the file. Source: the format document in [`super::frame`].
+//! The file's header, and where a position of the ring lies in the file. Source: the format document in
+//! [`super::frame`].
 
 use crate::limits::{FRAME_ALIGN_BYTES, FRAME_BYTES_MAX, RING_BYTES_MAX};
 use core::ops::Range;

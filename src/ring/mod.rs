@@ -14,27 +14,32 @@
 //! | [`storage`] | what the ring asks of a disk: [`Storage`] (one file) and [`Place`] (its name) |
 //! | [`walk`] | from frame to frame, over damage |
 //! | [`recover`] | what a file holds, found again from its bytes |
-//! | [`file`] | [`Ring`]: append, commit, sync, read, settle |
+//! | [`mod@file`] | [`Ring`]: append, commit, sync, read, settle |
 //! | [`inspect`] | list, dump, verify: reads only, needs no lock |
 //! | [`disk`] | `std`: the file system behind [`Storage`] and [`Place`] |
 //!
 //! # How it is used
 //!
-//! - Open: [`disk::open`] (or [`Ring::open`] over a [`Place`] of one's own). It creates, recovers, or resizes. A file that is
-//!   no ring is an [`OpenError`]; [`disk::set_aside`] moves it out of the way. One process at a time: the caller holds the lock.
+//! - Open: [`disk::open`] (or [`Ring::open`] over a [`Place`] of one's own). It creates, recovers, or resizes. A file
+//!   that is no ring is an [`OpenError`]; [`disk::set_aside`] moves it out of the way. One process at a time: the
+//!   caller holds the lock.
 //! - Intake: [`Ring::append`] per record, [`Ring::commit`] once a turn, [`Ring::sync`] every sync interval
-//!   ([`Ring::is_dirty`]). Nothing between `append` and `commit` survives a kill. When the disk fails, `commit` keeps the
-//!   frames and is called again; when `append` refuses, the caller says so with [`Ring::count`] and [`Loss::Dropped`].
+//!   ([`Ring::is_dirty`]). Nothing between `append` and `commit` survives a kill. When the disk fails, `commit` keeps
+//!   the frames and is called again; when `append` refuses, the caller says so with [`Ring::count`] and
+//!   [`Loss::Dropped`].
 //! - Room: [`Ring::free_bytes`] is what can be appended before a pending frame is overwritten.
-//! - Upload: [`Ring::begin_chunk`], [`Ring::next_piece`] until `done`, then one of [`Ring::acknowledge`], [`Ring::refuse`],
-//!   [`Ring::discard`], [`Ring::put_back`]. One chunk of each stream at a time. A refused record is set aside by
-//!   a chunk of one record: `begin_chunk(stream, bytes, 1)`. The child takes pieces apart with [`frame::split`].
-//! - Account: [`Ring::stream`] (counters, retry state), [`Ring::pending`], [`Ring::unreported`], [`Ring::mark_reported`].
+//! - Upload: [`Ring::begin_chunk`], [`Ring::next_piece`] until `done`, then one of [`Ring::acknowledge`],
+//!   [`Ring::refuse`], [`Ring::discard`], [`Ring::put_back`]. One chunk of each stream at a time. A refused record is
+//!   set aside by a chunk of one record: `begin_chunk(stream, bytes, 1)`. The child takes pieces apart with
+//!   [`frame::split`].
+//! - Account: [`Ring::stream`] (counters, retry state), [`Ring::pending`], [`Ring::unreported`],
+//!   [`Ring::mark_reported`].
 //!
 //! # What stays true
 //!
 //! - For each stream, at any moment: received = sent + pending + overwritten + corrupt + refused + discarded + dropped.
-//! - Whatever a crash left behind, opening it keeps every synced frame that had not been overwritten, once and in order.
+//! - Whatever a crash left behind, opening it keeps every synced frame that had not been overwritten, once and in
+//!   order.
 //! - After a power cut at most one acknowledged chunk is pending again.
 //! - Nothing here panics on what it reads, and memory is bounded: the append buffer, and one window while reading.
 

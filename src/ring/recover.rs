@@ -15,7 +15,8 @@ use core::fmt;
 pub enum OpenError {
     /// The disk's fault, and perhaps gone the next time.
     Fault(Fault),
-    /// Empty, or nothing but zeros where header and slots stand: there was never a ring. [`super::Ring::open`] makes one.
+    /// Empty, or nothing but zeros where header and slots stand: there was never a ring. [`super::Ring::open`] makes
+    /// one.
     Blank,
     /// Something else's file.
     NotARing,
@@ -151,8 +152,8 @@ struct Survey {
 }
 
 impl Survey {
-    /// Walks from the slot's tail. If the sequence falls on the way, the frames after the fall are older than those before
-    /// it: the newest ends where the head is, and the walk is taken again from there.
+    /// Walks from the slot's tail. If the sequence falls on the way, the frames after the fall are older than those
+    /// before it: the newest ends where the head is, and the walk is taken again from there.
     fn take<S: Storage>(storage: &S, ground: &Ground, cursor: &Cursor, window: &mut Vec<u8>) -> Result<Survey, Fault> {
         let survey = Survey::once(storage, ground, cursor, cursor.tail.position, window)?;
         match survey.end {
@@ -247,8 +248,8 @@ impl Survey {
     }
 }
 
-/// Brings a stream's counters in line with its frames: what its slot knew (`known` of them were found) and what came later.
-/// Returns how many are missing.
+/// Brings a stream's counters in line with its frames: what its slot knew (`known` of them were found) and what came
+/// later. Returns how many are missing.
 fn account(stream: &mut StreamState, known: u64, pending: Pending, loss: Loss, now_us: u64) -> u64 {
     let in_slot = stream.counters.received.saturating_sub(stream.counters.settled());
     let missing = in_slot.saturating_sub(known);

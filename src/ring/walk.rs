@@ -4,7 +4,8 @@ use super::cursor::Mark;
 use super::frame::{Header, Seal};
 use super::layout::{ALIGN, Layout};
 use super::storage::{Fault, Storage};
-use crate::limits::{FRAME_HEADER_BYTES, READ_WINDOW_BYTES};
+use crate::limits::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, READ_WINDOW_BYTES};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -43,7 +44,9 @@ pub struct Walk {
     pub gaps: u64,
     /// Bytes in these places.
     pub gap_bytes: u64,
+    /// Its first `filled` bytes are the ring's from `window_at` on.
     window: Vec<u8>,
+    filled: usize,
     window_at: u64,
     frame: Range<usize>,
     /// Bytes from the window's beginning that the file is too short to have; walked over in one step.
@@ -51,14 +54,14 @@ pub struct Walk {
     wasted_bytes: u64,
 }
 
-/// A walk checksums at most this many times the ring's bytes in vain. Damage never comes near; a file made to keep us busy would.
+/// A walk checksums at most this many times the ring's bytes in vain. Damage never comes near; a file made to keep us
+/// busy would.
 const WASTE_MAX: u64 = 32;
 
 impl Walk {
     /// A walk over the frames that begin at `from` or later and before the position `end`. Frames with a sequence below
     /// `from.sequence` are passed over. `window` is memory to use; [`Walk::into_window`] gives it back.
-    pub fn new(from: Mark, end: u64, mut window: Vec<u8>) -> Walk {
-        window.clear();
+    pub fn new(from: Mark, end: u64, window: Vec<u8>) -> Walk {
         Walk {
             at: from,
             end,
@@ -68,6 +71,7 @@ impl Walk {
             gaps: 0,
             gap_bytes: 0,
             window,
+            filled: 0,
             window_at: from.position,
             frame: 0..0,
             absent_bytes: 0,
@@ -85,8 +89,8 @@ impl Walk {
         let mut in_gap = false;
         while self.at.position < self.end {
             let Some(header) = self.whole_frame(storage, ground)? else {
+                let step = self.absent_bytes.max(ALIGN * self.steps_to_mark(ground)).min(self.end - self.at.position);
                 self.gaps += u64::from(!in_gap);
-                let step = self.absent_bytes.max(ALIGN).min(self.end - self.at.position);
                 self.gap_bytes += step;
                 in_gap = true;
                 self.at.position += step;
@@ -118,7 +122,7 @@ impl Walk {
 
     fn whole_frame<S: Storage>(&mut self, storage: &S, ground: &Ground) -> Result<Option<Header>, Fault> {
         let start = self.have(FRAME_HEADER_BYTES, storage, ground)?;
-        let Some(header) = ground.seal.peek(&self.window[start..]) else { return Ok(None) };
+        let Some(header) = ground.seal.peek(&self.window[start..self.filled]) else { return Ok(None) };
         let length = header.frame_bytes();
         if length > ground.layout.frame_bytes_max() {
             return Ok(None);
@@ -135,32 +139,40 @@ impl Walk {
         Ok(whole.then_some(header))
     }
 
+    /// How many steps ahead, at least one, a frame could stand: as far as the window tells.
+    fn steps_to_mark(&self, ground: &Ground) -> u64 {
+        let start = usize::try_from(self.at.position - self.window_at).unwrap_or(usize::MAX);
+        let ahead = self.window.get(start.saturating_add(FRAME_ALIGN_BYTES)..self.filled).unwrap_or_default();
+        1 + ahead.chunks_exact(FRAME_ALIGN_BYTES).take_while(|place| !ground.seal.marks(place)).count() as u64
+    }
+
     /// Makes sure that the window holds `length` bytes from where the walk stands; returns where in it they begin.
     fn have<S: Storage>(&mut self, length: usize, storage: &S, ground: &Ground) -> Result<usize, Fault> {
         let start = usize::try_from(self.at.position - self.window_at).unwrap_or(usize::MAX);
-        if start.saturating_add(length) <= self.window.len() {
+        if start.saturating_add(length) <= self.filled {
             return Ok(start);
         }
         let left = usize::try_from(self.end - self.at.position).unwrap_or(usize::MAX);
         let ring = usize::try_from(ground.layout.data_bytes).unwrap_or(usize::MAX);
+        let wanted = left.min(READ_WINDOW_BYTES).max(length).min(ring);
+        if self.window.len() < wanted {
+            self.window = vec![0; wanted];
+        }
+        self.filled = 0;
         self.window_at = self.at.position;
-        self.window.clear();
         let cut_short = ground.layout.offset(self.at.position) >= storage.len()?;
         self.absent_bytes =
             if cut_short { ground.layout.data_bytes - self.at.position % ground.layout.data_bytes } else { 0 };
-        self.window.resize(left.min(READ_WINDOW_BYTES).max(length).min(ring), 0);
-        for (offset, range) in ground.layout.places(self.at.position, self.window.len()) {
-            if let Err(fault) = read_around_damage(storage, offset, &mut self.window[range]) {
-                self.window.clear();
-                return Err(fault);
-            }
+        for (offset, range) in ground.layout.places(self.at.position, wanted) {
+            read_around_damage(storage, offset, &mut self.window[range])?;
         }
+        self.filled = wanted;
         Ok(0)
     }
 }
 
-/// Reads; where the device fails in some places only, these read as zeros, so that a bad sector costs the frames on it and
-/// nothing else. A device that gives nothing at all is a failure: it may be back later.
+/// Reads; where the device fails in some places only, these read as zeros, so that a bad sector costs the frames on it
+/// and nothing else. A device that gives nothing at all is a failure: it may be back later.
 fn read_around_damage<S: Storage>(storage: &S, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
     const PIECE: usize = 4096;
     let Err(fault) = storage.read_at(offset, bytes) else { return Ok(()) };

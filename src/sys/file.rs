@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new one,
-/// also after a power cut. The temporary file stands beside it (`.NAME.new`) and is removed on failure.
+/// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new
+/// one, also after a power cut. The temporary file stands beside it (`.NAME.new`) and is removed on failure.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode, true)?;
     sync_directory_of(path)
@@ -49,8 +49,8 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last part of the path is an error. Source: open(2).
 pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
 
-/// Makes the file at least this long and claims the space, so that writing into it later does not fail for want of room. Where
-/// the file system cannot claim it, zeros are written instead. Source: posix_fallocate(3).
+/// Makes the file at least this long and claims the space, so that writing into it later does not fail for want of
+/// room. Where the file system cannot claim it, zeros are written instead. Source: posix_fallocate(3).
 pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     let length = libc::off_t::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
     loop {

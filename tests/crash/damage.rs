@@ -13,7 +13,8 @@ fn open(disk: &Disk) -> SimRing {
     Ring::open(&mut disk.clone(), SIZE, 0x7777_1234_abcd_0003, 2).expect("opens").0
 }
 
-/// A small ring in the middle of its life: wrapped, partly delivered, both slots in use. Which of its records are settled, and its bytes.
+/// A small ring in the middle of its life: wrapped, partly delivered, both slots in use. Which of its records are
+/// settled, and its bytes.
 fn sample(records: usize, acknowledged: u64, sync: bool) -> (Vec<u8>, u64) {
     let disk = Disk::default();
     let mut ring = open(&disk);

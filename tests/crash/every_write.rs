@@ -1,5 +1,6 @@
-//! Crashes at every write and every sync. A workload runs once and its writes are logged; then, for each event of the log, the disk is
-//! put together as a crash at that event may have left it, the ring is opened, and what it holds is compared with what had been promised.
+//! Crashes at every write and every sync. A workload runs once and its writes are logged; then, for each event of the
+//! log, the disk is put together as a crash at that event may have left it, the ring is opened, and what it holds is
+//! compared with what had been promised.
 
 use crate::random::{Random, Where, from_environment, seed};
 use crate::storage::{Crash, Disk, Fate, Fates};
@@ -240,7 +241,8 @@ enum Kind {
 }
 
 impl Run {
-    /// Tries every event of the log with every single choice, and `mixes` random mixes. Returns how many crash points that were.
+    /// Tries every event of the log with every single choice, and `mixes` random mixes. Returns how many crash points
+    /// that were.
     fn crash_everywhere(&self, random: &mut Random, mixes: usize) -> u64 {
         let log = self.disk.0.borrow().log.clone().unwrap();
         let mut crash = Crash::before(&log);
@@ -272,6 +274,7 @@ impl Run {
         let found = pending(&mut ring, STREAMS);
         self.check_nothing_is_missing(&found, kind, before, after);
         self.check_nothing_is_invented(&found, kind, before);
+        check_numbers_are_not_given_twice(&ring);
         if kind == Kind::Kill && had_ring {
             check_accounts(&ring, before, after);
         }
@@ -301,6 +304,15 @@ impl Run {
             let through = settled[usize::from(record.stream)];
             assert!(*sequence >= through, "frame {sequence} would be sent again; settled below {through}");
         }
+    }
+}
+
+/// What the service has seen under a number never stands for another record.
+fn check_numbers_are_not_given_twice(ring: &SimRing) {
+    for stream in (0u8..).take(STREAMS) {
+        let state = ring.stream(stream).unwrap();
+        let seen = state.acknowledged.max(state.handed_through);
+        assert!(seen < ring.head().sequence, "stream {stream}: {seen} was seen, {:?} is next", ring.head());
     }
 }
 

@@ -1,5 +1,5 @@
-//! A disk that says no for a while: nothing panics, nothing that was accepted is lost, what could not be accepted is counted by the
-//! caller, and when the disk is back everything goes on.
+//! A disk that says no for a while: nothing panics, nothing that was accepted is lost, what could not be accepted is
+//! counted by the caller, and when the disk is back everything goes on.
 
 use crate::every_write::{SimRing, check_sum, pending};
 use crate::storage::Disk;
@@ -94,8 +94,27 @@ fn a_bad_sector_costs_the_frames_on_it_and_a_dead_disk_costs_nothing() {
     disk.0.borrow_mut().unreadable = None;
     assert_eq!(ring.next_piece(0, &mut piece, usize::MAX).unwrap().records, 40);
     ring.put_back(0);
-    check_sum(&ring, 0);
     assert_eq!(ring.stream(0).unwrap().counters.corrupt, 0);
+
+    // A bad sector under the first frames: what lies on the 4096 bytes around it is lost, what lies behind is not.
+    let (disk, mut ring) = large_ring();
+    for record in 0..100_u8 {
+        ring.append(0, 0, 1, &[&[record; 60]]).unwrap();
+    }
+    ring.commit().unwrap();
+    let bad = usize::try_from(DATA_OFFSET).unwrap() + 512;
+    disk.0.borrow_mut().unreadable = Some((bad..bad + 512, Fault::DEVICE));
+    assert!(ring.begin_chunk(0, u64::MAX, u64::MAX));
+    let records = ring.next_piece(0, &mut Vec::new(), usize::MAX).unwrap().records;
+    assert_eq!(records, 100 - 4096_u32.div_ceil(88), "a page of it reads as zeros");
+    assert_eq!(ring.stream(0).unwrap().counters.corrupt, 47);
+    check_sum(&ring, 0);
+}
+
+fn large_ring() -> (Disk, SimRing) {
+    let disk = Disk::default();
+    let (ring, _) = Ring::open(&mut disk.clone(), DATA_OFFSET + 20_000, 9, 1).unwrap();
+    (disk, ring)
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Files made to break the opener: random bytes, valid checksums over lies, marks everywhere. It never panics, never loops, reads a
-//! bounded amount, and what it opens works.
+//! Files made to break the opener: random bytes, valid checksums over lies, marks everywhere. It never panics, never
+//! loops, reads a bounded amount, and what it opens works.
 
 use crate::every_write::{check_sum, pending};
 use crate::random::{Random, Where, from_environment, seed};
@@ -10,7 +10,8 @@ use omsd::ring::frame::{Header, Seal};
 use omsd::ring::layout::{DATA_OFFSET, FileHeader, HEADER_OFFSETS, Layout, SLOT_OFFSETS};
 use omsd::ring::{Mark, Ring, inspect};
 
-const DATA: usize = DATA_OFFSET as usize;
+const DATA: usize = 12288;
+const _: () = assert!(DATA as u64 == DATA_OFFSET);
 
 /// A file of which every part may be a lie, but a well-made one.
 fn hostile(random: &mut Random) -> Vec<u8> {
@@ -101,7 +102,8 @@ fn slot(salt: u64, file_bytes: u64, random: &mut Random) -> Cursor {
     };
     cursor.lost_unattributed = number(random);
     for stream in &mut cursor.streams {
-        stream.next = mark(random);
+        let sequence = random.below(cursor.head.sequence.saturating_add(2));
+        stream.next = Mark { position: number(random), sequence };
         stream.handed_through = number(random);
         stream.counters.received = number(random);
         stream.counters.sent = number(random);

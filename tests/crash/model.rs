@@ -1,4 +1,5 @@
-//! The ring beside a plain queue, for long: random append, commit, read, settle, kill and restart, and now and then damage.
+//! The ring beside a plain queue, for long: random append, commit, read, settle, kill and restart, and now and then
+//! damage.
 
 use crate::every_write::{SimRing, check_sum, payload};
 use crate::random::{Random, Where, from_environment, seed};
@@ -101,7 +102,7 @@ impl Model {
                 break;
             }
             if self.random.one_in(3) {
-                self.append(self.number as u8 % STREAMS);
+                self.append((stream + 1) % STREAMS);
                 self.commit();
                 self.forget_overwritten_but_for(Some(stream));
             }

@@ -1,8 +1,8 @@
 //! A disk in memory. It logs every write, sync and rename; [`Crash`] says from the log what a crash may leave behind.
 //!
-//! What a power cut may do to a write that no sync followed: it landed; it did not; the first or the last sectors of it did; its bytes, or one
-//! sector of them, are garbage; it landed before one that was made earlier. What it may not do: change bytes that nothing wrote
-//! to since the last sync. A rename happens or does not.
+//! What a power cut may do to a write that no sync followed: it landed; it did not; the first or the last sectors of it
+//! did; its bytes, or one sector of them, are garbage; it landed before one that was made earlier. What it may not do:
+//! change bytes that nothing wrote to since the last sync. A rename happens or does not.
 
 use crate::random::Random;
 use omsd::ring::layout::{FileHeader, Parsed};
@@ -131,10 +131,11 @@ impl Storage for File {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
         let world = self.disk.0.borrow();
         let start = usize::try_from(offset).unwrap();
-        if let Some((range, fault)) = &world.unreadable {
-            if start < range.end && range.start < start + bytes.len() {
-                return Err(*fault);
-            }
+        if let Some((range, fault)) = &world.unreadable
+            && start < range.end
+            && range.start < start + bytes.len()
+        {
+            return Err(*fault);
         }
         world.bytes_read.set(world.bytes_read.get() + bytes.len() as u64);
         let file = &world.files[self.file];
@@ -244,9 +245,10 @@ impl<'a> Crash<'a> {
         }
     }
 
-    /// Beginnings of the interrupted write that may be there after a kill, in sectors. The kernel takes a write page by page and
-    /// looks for a fatal signal in between; header and slots lie in one page each. (Source: generic_perform_write() in Linux,
-    /// mm/filemap.c. A sector stands for a page of the data area here, so that small rings see this, too.)
+    /// Beginnings of the interrupted write that may be there after a kill, in sectors. The kernel takes a write page by
+    /// page and looks for a fatal signal in between; header and slots lie in one page each. (Source:
+    /// generic_perform_write() in Linux, mm/filemap.c. A sector stands for a page of the data area here, so that small
+    /// rings see this, too.)
     pub fn kill_cuts(&self) -> Range<usize> {
         match self.interrupted().map(|event| (event, &self.log[event])) {
             Some((_, Event::Write { offset, .. })) if (*offset as u64) < omsd::ring::layout::DATA_OFFSET => 0..1,
