@@ -19,7 +19,7 @@ use crate::limits::{REPORT_MS, STATUS_MS, STOP_MS_MAX};
 use crate::ring::disk::DiskRing;
 use crate::sys::clock;
 use crate::sys::poll::{PollFd, READABLE, poll};
-use crate::sys::signal::Signals;
+use crate::sys::signal::{Arrived, Signals};
 use crate::upload::body::Body;
 use crate::upload::oms::Oms;
 use crate::upload::stdout::Stdout;
@@ -112,7 +112,7 @@ impl Agent {
             }
             now_ms = clock::monotonic_ms();
 
-            let arrived = signals.take();
+            let arrived = if set[0].revents == 0 { Arrived::default() } else { signals.take() };
             if arrived.stop {
                 return self.stop(now_ms);
             }
@@ -167,12 +167,8 @@ impl Agent {
         self.sources.expire(now_ms, &mut inflow);
         let turn = self.sources.turn(set, now_ms, &mut inflow);
         if let Some(fault) = inflow.fault() {
-            self.log.limited(
-                now_ms,
-                LogLevel::Error,
-                "disk",
-                format_args!("records are lost, the ring takes none: {fault}"),
-            );
+            let text = format_args!("records are lost, the ring takes none: {fault}");
+            self.log.limited(now_ms, LogLevel::Error, "lost", text);
         }
         self.timers.more = turn.more;
         if turn.bytes == 0 {
@@ -207,8 +203,11 @@ impl Agent {
             let Some(state) = self.ring.stream(stream as u8).copied().filter(|_| losses.lost() > 0) else { continue };
             let item = report::item(stream, &losses, &state, clock::wall_us());
             self.log.line(LogLevel::Warn, format_args!("lost: {}", report::sentence(stream, &losses, &state)));
-            self.inflow(now_ms).append(Stream::Operation, &item);
-            self.ring.mark_reported(stream as u8);
+            let mut inflow = self.inflow(now_ms);
+            inflow.append(Stream::Operation, &item);
+            if inflow.fault().is_none() {
+                self.ring.mark_reported(stream as u8);
+            }
         }
     }
 
@@ -234,7 +233,7 @@ impl Agent {
             }
             (Ok(()), Some(Ok(()))) => {
                 self.timers.sync_at_ms = None;
-                self.log.over("disk");
+                self.log.ended(LogLevel::Info, "disk", format_args!("the ring file is written again"));
             }
             (Ok(()), None) => {}
         }
@@ -263,6 +262,11 @@ impl Agent {
 
     fn write_status(&mut self, state: &str, now_ms: u64) {
         self.timers.status_at_ms = now_ms + STATUS_MS;
+        if self.ring.storage().is_deleted() {
+            let text =
+                format_args!("the ring file was deleted: what is not sent when the agent ends is lost; restart it");
+            self.log.limited(now_ms, LogLevel::Error, "deleted", text);
+        }
         let intake = status::Intake { connections: self.sources.connections(), turned_away: self.sources.turned_away };
         let Some(status) = &mut self.status else { return };
         if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, intake) {

@@ -647,6 +647,13 @@ impl<S: Storage> Ring<S> {
         self.pending.get(usize::from(stream)).copied().unwrap_or_default()
     }
 
+    /// What of a stream waits and is in the file: the rest waits for the disk and cannot be handed over.
+    pub fn committed(&self, stream: u8) -> Pending {
+        let mut committed = self.pending(stream);
+        committed.remove(self.buffered.get(usize::from(stream)).copied().unwrap_or_default());
+        committed
+    }
+
     /// What of all streams waits.
     pub fn pending_total(&self) -> Pending {
         self.pending.iter().fold(Pending::default(), |sum, pending| Pending {
@@ -685,6 +692,11 @@ impl<S: Storage> Ring<S> {
     pub fn record_bytes(payload_bytes: usize) -> u64 {
         let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
         Header { stream: 0, flags: 0, length, sequence: 0, received_us: 0 }.padded_bytes() as u64
+    }
+
+    /// What the ring stands on.
+    pub fn storage(&self) -> &S {
+        &self.storage
     }
 
     /// Bytes for frames, all in all.
