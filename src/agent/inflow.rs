@@ -13,7 +13,7 @@ use crate::upload::Stream;
 /// the oldest, and programs that block on their log socket go on.
 const HOLD_MS_MAX: u64 = 4 * 60 * 60 * 1000;
 /// While uploads moved within this time, a full ring lets datagrams wait in their sockets until these fill, too.
-const MOVING_MS: u64 = 1_000;
+pub const MOVING_MS: u64 = 1_000;
 /// A ring with less than this part of it free counts as full to datagrams that can wait.
 const FULL_PART: u64 = 16;
 /// Room that one batch of datagrams may need.
@@ -24,6 +24,8 @@ const BATCH_BYTES_MAX: u64 = (DATAGRAM_BATCH * FRAME_BYTES_MAX) as u64;
 pub struct State {
     /// Time since an upload succeeded.
     pub without_progress_ms: u64,
+    /// Uploads succeed, or may soon.
+    pub moving: bool,
     /// The last write to the ring file failed: what is taken now stays in memory.
     pub disk_fails: bool,
 }
@@ -47,8 +49,15 @@ impl<'a> Inflow<'a> {
             FullAction::Block => true,
             FullAction::DropOldest | FullAction::DropNewest => false,
         };
-        let moving = action == FullAction::HoldStreams && state.without_progress_ms < MOVING_MS;
-        Inflow { ring, action, hold, moving, disk_fails: state.disk_fails, received_us: clock::wall_us(), fault: None }
+        Inflow {
+            ring,
+            action,
+            hold,
+            moving: state.moving,
+            disk_fails: state.disk_fails,
+            received_us: clock::wall_us(),
+            fault: None,
+        }
     }
 
     /// Whether stream senders may go on.

@@ -149,7 +149,8 @@ impl Agent {
 
     fn inflow_state(&self, now_ms: u64) -> inflow::State {
         let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
-        inflow::State { without_progress_ms, disk_fails: self.disk_fails }
+        let moving = self.uploader.is_moving(now_ms, inflow::MOVING_MS);
+        inflow::State { without_progress_ms, moving, disk_fails: self.disk_fails }
     }
 
     fn sleep_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {

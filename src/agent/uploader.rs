@@ -421,6 +421,14 @@ impl Uploader {
         self.dismiss_idle();
     }
 
+    /// Uploads succeed, or one is under way that may: none of its stream has failed since the last success, and it began within
+    /// this time.
+    pub fn is_moving(&self, now_ms: u64, within_ms: u64) -> bool {
+        let started = self.in_flight.filter(|chunk| self.deliveries[chunk.stream as usize].attempts == 0);
+        let latest_ms = started.map_or(0, |chunk| chunk.deadline_ms - UPLOAD_MS_MAX).max(self.progress_ms);
+        now_ms.saturating_sub(latest_ms) < within_ms
+    }
+
     /// A chunk is on its way.
     pub fn is_busy(&self) -> bool {
         self.in_flight.is_some()

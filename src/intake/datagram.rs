@@ -55,7 +55,7 @@ impl DatagramSource {
         match which {
             Datagrams::All => true,
             // A unix socket drops nothing: its senders wait.
-            Datagrams::Filling => self.is_udp && socket::is_half_full(self.descriptor()),
+            Datagrams::Filling => self.is_udp && socket::is_filling(self.descriptor()),
             Datagrams::None => false,
         }
     }
