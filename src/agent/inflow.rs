@@ -1,7 +1,7 @@
 //! Messages into the ring: what happens to each when there is room, and when there is none.
 
 use crate::config::FullAction;
-use crate::intake::{Received, Sink};
+use crate::intake::{Datagrams, Received, Sink};
 use crate::limits::{DATAGRAM_BATCH, FRAME_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
 use crate::record::encode;
 use crate::ring::disk::DiskRing;
@@ -12,37 +12,61 @@ use crate::upload::Stream;
 /// A full ring holds stream senders back for this long without one successful upload. Then the newest data counts more than
 /// the oldest, and programs that block on their log socket go on.
 const HOLD_MS_MAX: u64 = 4 * 60 * 60 * 1000;
+/// While uploads moved within this time, a full ring lets datagrams wait in their sockets until these fill, too.
+const MOVING_MS: u64 = 1_000;
+/// A ring with less than this part of it free counts as full to datagrams that can wait.
+const FULL_PART: u64 = 16;
 /// Room that one batch of datagrams may need.
 const BATCH_BYTES_MAX: u64 = (DATAGRAM_BATCH * FRAME_BYTES_MAX) as u64;
+
+/// What the way into the ring depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    /// Time since an upload succeeded.
+    pub without_progress_ms: u64,
+    /// The last write to the ring file failed: what is taken now stays in memory.
+    pub disk_fails: bool,
+}
 
 /// One turn's way into the ring.
 pub struct Inflow<'a> {
     ring: &'a mut DiskRing,
     action: FullAction,
     hold: bool,
+    moving: bool,
+    disk_fails: bool,
     received_us: u64,
     fault: Option<AppendError>,
 }
 
 impl<'a> Inflow<'a> {
     /// A way in, for records received now.
-    pub fn new(ring: &'a mut DiskRing, action: FullAction, without_progress_ms: u64) -> Self {
+    pub fn new(ring: &'a mut DiskRing, action: FullAction, state: State) -> Self {
         let hold = match action {
-            FullAction::HoldStreams => without_progress_ms < HOLD_MS_MAX,
+            FullAction::HoldStreams => state.without_progress_ms < HOLD_MS_MAX,
             FullAction::Block => true,
             FullAction::DropOldest | FullAction::DropNewest => false,
         };
-        Inflow { ring, action, hold, received_us: clock::wall_us(), fault: None }
+        let moving = action == FullAction::HoldStreams && state.without_progress_ms < MOVING_MS;
+        Inflow { ring, action, hold, moving, disk_fails: state.disk_fails, received_us: clock::wall_us(), fault: None }
     }
 
     /// Whether stream senders may go on.
     pub fn room_for_streams(&self) -> bool {
-        !self.hold || self.ring.free_bytes() >= FRAME_BYTES_MAX as u64
+        let frame_bytes = FRAME_BYTES_MAX as u64;
+        !self.hold
+            || self.ring.free_bytes() >= frame_bytes
+                && !(self.disk_fails && self.ring.buffer_free_bytes() < frame_bytes)
     }
 
-    /// Whether datagrams may be taken.
-    pub fn room_for_datagrams(&self) -> bool {
-        self.action != FullAction::Block || self.ring.free_bytes() >= BATCH_BYTES_MAX
+    /// Which datagram sockets may be read.
+    pub fn datagrams_wanted(&self) -> Datagrams {
+        let (free_bytes, ring_bytes) = (self.ring.free_bytes(), self.ring.data_bytes());
+        match self.action {
+            FullAction::Block if free_bytes < BATCH_BYTES_MAX.min(ring_bytes / 2) => Datagrams::None,
+            FullAction::HoldStreams if self.moving && free_bytes < ring_bytes / FULL_PART => Datagrams::Filling,
+            _ => Datagrams::All,
+        }
     }
 
     /// Appends a record that the agent made itself.
@@ -82,8 +106,8 @@ impl Sink for Inflow<'_> {
         self.room_for_streams()
     }
 
-    fn has_room_for_datagrams(&self) -> bool {
-        self.room_for_datagrams()
+    fn datagrams(&self) -> Datagrams {
+        self.datagrams_wanted()
     }
 
     fn malformed(&mut self) {

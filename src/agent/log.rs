@@ -17,8 +17,18 @@ const CAUSES_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Log {
     level: LogLevel,
-    /// Cause, when it was last logged, how often it was left out since.
-    causes: Vec<(&'static str, u64, u64)>,
+    causes: Vec<Cause>,
+}
+
+/// What lines of one cause there were.
+#[derive(Debug)]
+struct Cause {
+    name: &'static str,
+    logged_ms: u64,
+    /// Lines left out since then.
+    left_out: u64,
+    /// The end of it was not logged.
+    lasts: bool,
 }
 
 impl Log {
@@ -45,19 +55,19 @@ impl Log {
 
     /// One line a minute for this cause, with the number of those left out.
     pub fn limited(&mut self, now_ms: u64, level: LogLevel, cause: &'static str, text: Arguments<'_>) {
-        let known = self.causes.iter_mut().find(|known| known.0 == cause);
+        let known = self.causes.iter_mut().find(|known| known.name == cause);
         let left_out = match known {
-            Some(known) if now_ms < known.1 + REPEAT_MS => {
-                known.2 += 1;
+            Some(known) if now_ms < known.logged_ms + REPEAT_MS => {
+                known.left_out += 1;
                 return;
             }
             Some(known) => {
-                known.1 = now_ms;
-                core::mem::take(&mut known.2)
+                (known.logged_ms, known.lasts) = (now_ms, true);
+                core::mem::take(&mut known.left_out)
             }
             None => {
                 if self.causes.len() < CAUSES_MAX {
-                    self.causes.push((cause, now_ms, 0));
+                    self.causes.push(Cause { name: cause, logged_ms: now_ms, left_out: 0, lasts: true });
                 }
                 0
             }
@@ -70,7 +80,17 @@ impl Log {
 
     /// This cause is over: its next line is not held back.
     pub fn over(&mut self, cause: &'static str) {
-        self.causes.retain(|known| known.0 != cause);
+        self.causes.retain(|known| known.name != cause);
+    }
+
+    /// This cause is over for now: one line, if it was logged and its end was not. Its next line is held back all the same, for
+    /// what comes and goes.
+    pub fn ended(&mut self, level: LogLevel, cause: &'static str, text: Arguments<'_>) {
+        let known = self.causes.iter_mut().find(|known| known.name == cause && known.lasts);
+        if let Some(known) = known {
+            known.lasts = false;
+            self.line(level, text);
+        }
     }
 }
 

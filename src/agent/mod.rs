@@ -14,12 +14,12 @@ mod uploader;
 pub use start::{Settings, StartError, start};
 
 use crate::config::{Config, Destination, LogLevel};
-use crate::intake::{Sources, Wanted};
+use crate::intake::{Datagrams, Sources, Wanted};
 use crate::limits::{REPORT_MS, STATUS_MS, STOP_MS_MAX};
 use crate::ring::disk::DiskRing;
 use crate::sys::clock;
 use crate::sys::poll::{PollFd, READABLE, poll};
-use crate::sys::signal::Signals;
+use crate::sys::signal::{Arrived, Signals};
 use crate::upload::body::Body;
 use crate::upload::oms::Oms;
 use crate::upload::stdout::Stdout;
@@ -34,6 +34,8 @@ use uploader::Uploader;
 
 /// A loop without traffic gives the memory that a burst filled back after this long.
 const QUIET_MS: u64 = 2_000;
+/// Datagram sockets that are left alone are looked at this often: none fills faster.
+const FILLING_MS: u64 = 5;
 /// A disk that failed is tried again after this long.
 const DISK_RETRY_MS: u64 = 1_000;
 
@@ -59,6 +61,8 @@ pub struct Agent {
     status: Option<status::Writer>,
     log: Log,
     timers: Timers,
+    /// The last write to the ring file failed.
+    disk_fails: bool,
 }
 
 /// Moments of the loop's clock.
@@ -112,7 +116,7 @@ impl Agent {
             }
             now_ms = clock::monotonic_ms();
 
-            let arrived = signals.take();
+            let arrived = if set[0].revents == 0 { Arrived::default() } else { signals.take() };
             if arrived.stop {
                 return self.stop(now_ms);
             }
@@ -135,12 +139,17 @@ impl Agent {
     fn wanted(&mut self, now_ms: u64) -> Wanted {
         let gathered = now_ms >= self.timers.gather_until_ms;
         let inflow = self.inflow(now_ms);
-        Wanted { gathered, streams: inflow.room_for_streams(), datagrams: inflow.room_for_datagrams() }
+        Wanted { gathered, streams: inflow.room_for_streams(), datagrams: inflow.datagrams_wanted() }
     }
 
     fn inflow(&mut self, now_ms: u64) -> Inflow<'_> {
+        let state = self.inflow_state(now_ms);
+        Inflow::new(&mut self.ring, self.config.buffer.full_action, state)
+    }
+
+    fn inflow_state(&self, now_ms: u64) -> inflow::State {
         let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
-        Inflow::new(&mut self.ring, self.config.buffer.full_action, without_progress_ms)
+        inflow::State { without_progress_ms, disk_fails: self.disk_fails }
     }
 
     fn sleep_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {
@@ -155,6 +164,7 @@ impl Agent {
             self.uploader.deadline_ms(&self.ring),
             self.beat.deadline_ms(),
             self.has_unreported().then_some(timers.report_at_ms),
+            (wanted.datagrams == Datagrams::Filling).then_some(now_ms + FILLING_MS),
             self.sources.deadline_ms(now_ms),
         ];
         deadline::sleep_ms(now_ms, moments)
@@ -162,17 +172,13 @@ impl Agent {
 
     /// Reads the sources that are ready, and decides how long they may be left alone now.
     fn take_in(&mut self, set: &[PollFd], now_ms: u64) {
-        let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
-        let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, without_progress_ms);
+        let state = self.inflow_state(now_ms);
+        let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, state);
         self.sources.expire(now_ms, &mut inflow);
         let turn = self.sources.turn(set, now_ms, &mut inflow);
         if let Some(fault) = inflow.fault() {
-            self.log.limited(
-                now_ms,
-                LogLevel::Error,
-                "disk",
-                format_args!("records are lost, the ring takes none: {fault}"),
-            );
+            let text = format_args!("records are lost, the ring takes none: {fault}");
+            self.log.limited(now_ms, LogLevel::Error, "lost", text);
         }
         self.timers.more = turn.more;
         if turn.bytes == 0 {
@@ -207,14 +213,18 @@ impl Agent {
             let Some(state) = self.ring.stream(stream as u8).copied().filter(|_| losses.lost() > 0) else { continue };
             let item = report::item(stream, &losses, &state, clock::wall_us());
             self.log.line(LogLevel::Warn, format_args!("lost: {}", report::sentence(stream, &losses, &state)));
-            self.inflow(now_ms).append(Stream::Operation, &item);
-            self.ring.mark_reported(stream as u8);
+            let mut inflow = self.inflow(now_ms);
+            inflow.append(Stream::Operation, &item);
+            if inflow.fault().is_none() {
+                self.ring.mark_reported(stream as u8);
+            }
         }
     }
 
     /// Writes what was appended, and syncs when it is time.
     fn keep(&mut self, now_ms: u64) {
         let committed = self.ring.commit();
+        self.disk_fails = committed.is_err();
         let sync_at_ms = *match committed {
             Ok(()) if !self.ring.is_dirty() => {
                 self.timers.sync_at_ms = None;
@@ -234,7 +244,7 @@ impl Agent {
             }
             (Ok(()), Some(Ok(()))) => {
                 self.timers.sync_at_ms = None;
-                self.log.over("disk");
+                self.log.ended(LogLevel::Info, "disk", format_args!("the ring file is written again"));
             }
             (Ok(()), None) => {}
         }
@@ -263,6 +273,11 @@ impl Agent {
 
     fn write_status(&mut self, state: &str, now_ms: u64) {
         self.timers.status_at_ms = now_ms + STATUS_MS;
+        if self.ring.storage().is_deleted() {
+            let text =
+                format_args!("the ring file was deleted: what is not sent when the agent ends is lost; restart it");
+            self.log.limited(now_ms, LogLevel::Error, "deleted", text);
+        }
         let intake = status::Intake { connections: self.sources.connections(), turned_away: self.sources.turned_away };
         let Some(status) = &mut self.status else { return };
         if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, intake) {

@@ -180,28 +180,22 @@ impl Uploader {
         settled
     }
 
-    /// One flush interval after the first record that waits, everything that waits is wanted.
+    /// One flush interval after the first record that waits, or as soon as a chunk is full, everything that waits is wanted.
     fn set_flush_time(&mut self, ring: &DiskRing, now_ms: u64) {
-        match self.flush_at_ms {
-            Some(moment) if now_ms >= moment => {
-                self.flush_at_ms = None;
-                self.deliveries.iter_mut().for_each(|delivery| delivery.flush_below = ring.head().sequence);
-            }
-            Some(_) => {}
-            None => {
-                let waits = |&stream: &Stream| ring.pending(stream as u8).records > 0 && !self.is_wanted(ring, stream);
-                if Stream::ALL.iter().any(waits) {
-                    self.flush_at_ms = Some(now_ms + self.buffer.flush_ms);
-                }
-            }
+        let waits = |&stream: &Stream| ring.committed(stream as u8).records > 0 && !self.is_wanted(ring, stream);
+        let fills =
+            |stream: &Stream| waits(stream) && ring.committed(*stream as u8).bytes >= self.buffer.chunk_bytes as u64;
+        if self.flush_at_ms.is_some_and(|moment| now_ms >= moment) || Stream::ALL.iter().any(fills) {
+            self.flush_at_ms = None;
+            self.deliveries.iter_mut().for_each(|delivery| delivery.flush_below = ring.head().sequence);
+        } else if self.flush_at_ms.is_none() && Stream::ALL.iter().any(waits) {
+            self.flush_at_ms = Some(now_ms + self.buffer.flush_ms);
         }
     }
 
     fn is_wanted(&self, ring: &DiskRing, stream: Stream) -> bool {
-        let pending = ring.pending(stream as u8);
-        pending.records > 0
-            && (pending.bytes >= self.buffer.chunk_bytes as u64
-                || state_of(ring, stream).next.sequence < self.deliveries[stream as usize].flush_below)
+        ring.committed(stream as u8).records > 0
+            && state_of(ring, stream).next.sequence < self.deliveries[stream as usize].flush_below
     }
 
     fn due(&mut self, ring: &DiskRing, now_ms: u64) -> Option<Stream> {
@@ -222,8 +216,7 @@ impl Uploader {
         make: impl FnOnce() -> D,
     ) {
         let delivery = self.deliveries[stream as usize];
-        let backlog = ring.pending_total().bytes > self.buffer.ring_bytes / 2;
-        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, u64::from(delivery.sizing.records_max(backlog)));
+        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, u64::from(delivery.sizing.records_max()));
         if self.child.is_none() {
             match Child::start(make) {
                 Ok(child) => self.child = Some(child),

@@ -1,7 +1,7 @@
 //! UDP and unix datagram sockets: one datagram, one message.
 
 use super::framing::without_line_end;
-use super::{Received, Sink};
+use super::{Datagrams, Received, Sink};
 use crate::limits::{TURN_BYTES_MAX, UDP_RECEIVE_BUFFER_BYTES};
 use crate::record::Sender;
 use crate::sys::socket::{self, Batch};
@@ -23,6 +23,7 @@ const FLOOD_PER_SECOND: u64 = 600_000;
 #[derive(Debug)]
 pub struct DatagramSource {
     socket: OwnedFd,
+    is_udp: bool,
     limit: usize,
     /// How long reads may be gathered; 0 for unix sockets, whose senders would be blocked after ten datagrams.
     pub gather_ms: u64,
@@ -34,14 +35,14 @@ impl DatagramSource {
         let socket = UdpSocket::bind((address, port))?;
         let buffer = socket::set_receive_buffer(&socket, UDP_RECEIVE_BUFFER_BYTES);
         let outlasts_ms = buffer as u64 * 1000 / (CHARGE_BYTES * FLOOD_PER_SECOND);
-        Ok(DatagramSource { socket: socket.into(), limit, gather_ms: gather_ms.min(outlasts_ms) })
+        Ok(DatagramSource { socket: socket.into(), is_udp: true, limit, gather_ms: gather_ms.min(outlasts_ms) })
     }
 
     /// A unix datagram socket at a path, writable by every account as `/dev/log` is. A socket file that nobody listens
     /// on is replaced.
     pub fn unix(path: &Path, limit: usize) -> io::Result<DatagramSource> {
         let socket = bind_path(path, |path| UnixDatagram::bind(path), |path| UnixDatagram::unbound()?.connect(path))?;
-        Ok(DatagramSource { socket: socket.into(), limit, gather_ms: 0 })
+        Ok(DatagramSource { socket: socket.into(), is_udp: false, limit, gather_ms: 0 })
     }
 
     /// What to poll for reading.
@@ -49,10 +50,20 @@ impl DatagramSource {
         self.socket.as_raw_fd()
     }
 
+    /// Whether this socket is one of these.
+    pub fn is_wanted(&self, which: Datagrams) -> bool {
+        match which {
+            Datagrams::All => true,
+            // A unix socket drops nothing: its senders wait.
+            Datagrams::Filling => self.is_udp && socket::is_half_full(self.descriptor()),
+            Datagrams::None => false,
+        }
+    }
+
     /// Reads what waits, at most a turn's worth. How many bytes that was; `true`: there may be more.
     pub fn turn(&self, batch: &mut Batch, sink: &mut impl Sink) -> (usize, bool) {
         let mut bytes = 0;
-        while bytes < TURN_BYTES_MAX && sink.has_room_for_datagrams() {
+        while bytes < TURN_BYTES_MAX && self.is_wanted(sink.datagrams()) {
             // An error of a socket that is not the end of it (a port unreachable, say) is reported once and gone.
             let Ok(count) = batch.receive(self.descriptor()) else { return (bytes, false) };
             for datagram in batch.datagrams(count) {

@@ -27,14 +27,25 @@ pub struct Received<'a> {
     pub cut: bool,
 }
 
+/// Which datagram sockets may be read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Datagrams {
+    /// All of them.
+    All,
+    /// Those that would soon drop what is sent to them: the others keep it for the moment.
+    Filling,
+    /// None: nothing that was taken may be lost.
+    None,
+}
+
 /// What takes the messages.
 pub trait Sink {
     /// One message. It must be kept or counted before this returns.
     fn receive(&mut self, received: Received<'_>);
     /// Whether one more message of any size may be taken from a stream; if not, its sender is held back.
     fn has_room_for_stream(&self) -> bool;
-    /// Whether one more batch of datagrams may be taken.
-    fn has_room_for_datagrams(&self) -> bool;
+    /// Which datagram sockets may be read.
+    fn datagrams(&self) -> Datagrams;
     /// Something came that is no message: an empty datagram, or a stream out of step.
     fn malformed(&mut self);
 }

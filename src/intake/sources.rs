@@ -1,9 +1,9 @@
 //! All sources of one configuration, in the loop's poll set.
 
-use super::Sink;
 use super::datagram::DatagramSource;
 use super::framing;
 use super::stream::{After, Connection, StreamSource};
+use super::{Datagrams, Sink};
 use crate::config::{Listen, SyslogSource};
 use crate::limits::{CONNECTIONS_MAX, MESSAGE_BYTES_MAX};
 use crate::sys::poll::{GONE, PollFd, READABLE};
@@ -47,8 +47,8 @@ pub struct Wanted {
     pub gathered: bool,
     /// Connections: not while the ring is full and their senders are held back.
     pub streams: bool,
-    /// Datagram sockets: not while the ring is full and nothing may be lost.
-    pub datagrams: bool,
+    /// Datagram sockets.
+    pub datagrams: Datagrams,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +128,7 @@ impl Sources {
             set.push(PollFd { fd: descriptor, events: READABLE, revents: 0 });
         };
         for (index, source) in self.datagrams.iter().enumerate() {
-            if wanted.datagrams && (wanted.gathered || source.gather_ms == 0) {
+            if source.is_wanted(wanted.datagrams) && (wanted.gathered || source.gather_ms == 0) {
                 add(Token::Datagram(index), source.descriptor());
             }
         }

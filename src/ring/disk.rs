@@ -7,13 +7,23 @@ use crate::sys;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Suffix of a ring file that is being built.
+const NEW: &str = ".new";
 
 /// A ring file of the file system.
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
+}
+
+impl DiskFile {
+    /// Whether somebody has deleted the file: it works on, but nobody will find it again. Source: unlink(2).
+    pub fn is_deleted(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
 }
 
 /// A ring file that may be written.
@@ -24,7 +34,12 @@ pub type DiskRing = Ring<DiskFile>;
 pub fn open(path: &Path, file_bytes: u64, now_us: u64) -> Result<(DiskRing, Opened), OpenError> {
     let mut salt = [0; 8];
     sys::random_bytes(&mut salt).map_err(|error| OpenError::Fault(error.into()))?;
-    Ring::open(&mut DiskPlace { path: path.into() }, file_bytes, u64::from_le_bytes(salt), now_us)
+    let opened = Ring::open(&mut DiskPlace { path: path.into() }, file_bytes, u64::from_le_bytes(salt), now_us);
+    if opened.is_err() {
+        // A disk that is too small is not made fuller by an attempt.
+        let _ = fs::remove_file(beside(path, NEW));
+    }
+    opened
 }
 
 /// Opens a ring file to look at it. It may be in use.
@@ -100,7 +115,7 @@ impl Place for DiskPlace {
     }
 
     fn fresh(&mut self) -> Result<DiskFile, Fault> {
-        let path = beside(&self.path, ".new");
+        let path = beside(&self.path, NEW);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -111,7 +126,7 @@ impl Place for DiskPlace {
     }
 
     fn adopt(&mut self) -> Result<(), Fault> {
-        fs::rename(beside(&self.path, ".new"), &self.path)?;
+        fs::rename(beside(&self.path, NEW), &self.path)?;
         Ok(sys::file::sync_directory_of(&self.path)?)
     }
 }

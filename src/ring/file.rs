@@ -647,6 +647,13 @@ impl<S: Storage> Ring<S> {
         self.pending.get(usize::from(stream)).copied().unwrap_or_default()
     }
 
+    /// What of a stream waits and is in the file: the rest waits for the disk and cannot be handed over.
+    pub fn committed(&self, stream: u8) -> Pending {
+        let mut committed = self.pending(stream);
+        committed.remove(self.buffered.get(usize::from(stream)).copied().unwrap_or_default());
+        committed
+    }
+
     /// What of all streams waits.
     pub fn pending_total(&self) -> Pending {
         self.pending.iter().fold(Pending::default(), |sum, pending| Pending {
@@ -681,10 +688,20 @@ impl<S: Storage> Ring<S> {
         self.ground.layout.data_bytes.saturating_sub(used)
     }
 
+    /// Bytes, frames and padding, that can be appended without writing to the file: what is left while the disk fails.
+    pub fn buffer_free_bytes(&self) -> u64 {
+        self.buffer_bytes_max().saturating_sub(self.buffer.len()) as u64
+    }
+
     /// Bytes that a record with this payload takes.
     pub fn record_bytes(payload_bytes: usize) -> u64 {
         let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
         Header { stream: 0, flags: 0, length, sequence: 0, received_us: 0 }.padded_bytes() as u64
+    }
+
+    /// What the ring stands on.
+    pub fn storage(&self) -> &S {
+        &self.storage
     }
 
     /// Bytes for frames, all in all.

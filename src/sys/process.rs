@@ -1,5 +1,6 @@
 //! Fork, reap, and privilege that only shrinks.
 
+use alloc::vec::Vec;
 use core::ffi::c_int;
 use std::io;
 use std::os::fd::RawFd;
@@ -76,20 +77,17 @@ pub fn exit_now(code: c_int) -> ! {
 
 /// Closes every descriptor from 3 up save these: a child must hold neither the ring, nor the lock, nor a socket.
 pub fn close_all_but(kept: &[RawFd]) {
-    for descriptor in 3..descriptors_end() {
-        if !kept.contains(&descriptor) {
-            // SAFETY: the owners of these numbers are the parent's values, which the child never uses again.
-            unsafe { libc::close(descriptor) };
-        }
+    let open = open_descriptors().unwrap_or_else(|| (0..descriptor_limit()).collect());
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor >= 3 && !kept.contains(descriptor)) {
+        // SAFETY: the owners of these numbers are the parent's values, which the child never uses again.
+        unsafe { libc::close(descriptor) };
     }
 }
 
-/// One past the highest open descriptor, from `/proc/self/fd`; without /proc, the limit on descriptors.
-fn descriptors_end() -> RawFd {
-    let open = std::fs::read_dir("/proc/self/fd")
-        .ok()
-        .and_then(|entries| entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok()).max());
-    open.map_or_else(descriptor_limit, |highest| highest + 1)
+/// `None` without /proc.
+fn open_descriptors() -> Option<Vec<RawFd>> {
+    let entries = std::fs::read_dir("/proc/self/fd").ok()?;
+    Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
 fn descriptor_limit() -> RawFd {

@@ -9,7 +9,12 @@ use crate::limits::CHUNK_RECORDS_LIGHT_MAX;
 pub struct Sizing {
     /// So many of the oldest pending records are known to hold one that is refused; 0: nothing is known.
     suspect: u32,
+    /// Chunks of at least [`CHUNK_RECORDS_LIGHT_MAX`] records delivered in a row.
+    streak: u32,
 }
+
+/// After so many of them there is a backlog, and large chunks work it off.
+const STREAK_OF_BACKLOG: u32 = 10;
 
 /// What the agent does about an answered chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +30,11 @@ pub enum Settled {
 }
 
 impl Sizing {
-    /// Records of the next chunk at most. While little waits the number is small, which bounds what is sent twice when an
-    /// answer is lost; with a backlog only its bytes bound a chunk.
-    pub fn records_max(&self, backlog: bool) -> u32 {
+    /// Records of the next chunk at most. Under light load the number is small, which bounds what is sent twice when an
+    /// answer is lost; in a backlog only its bytes bound a chunk.
+    pub fn records_max(&self) -> u32 {
         match self.suspect {
-            0 if backlog => u32::MAX,
+            0 if self.streak >= STREAK_OF_BACKLOG => u32::MAX,
             0 => CHUNK_RECORDS_LIGHT_MAX,
             suspect => suspect.div_ceil(2),
         }
@@ -38,8 +43,12 @@ impl Sizing {
     /// Takes the answer about a chunk of `records`.
     pub fn settle(&mut self, verdict: Verdict, records: u32) -> Settled {
         match verdict {
-            Verdict::Later => Settled::Wait,
+            Verdict::Later => {
+                self.streak = 0;
+                Settled::Wait
+            }
             Verdict::Sent => {
+                self.streak = if records >= CHUNK_RECORDS_LIGHT_MAX { self.streak.saturating_add(1) } else { 0 };
                 // The good half of a refused chunk is through, so the bad record is in what is left of it.
                 self.suspect = self.suspect.saturating_sub(records);
                 Settled::Acknowledge
@@ -67,7 +76,7 @@ mod tests {
         let (mut sizing, mut next) = (Sizing::default(), 0);
         let (mut arrived, mut aside, mut requests) = (Vec::new(), Vec::new(), 0);
         while next < count {
-            let records = sizing.records_max(true).min(count - next);
+            let records = sizing.records_max().min(count - next);
             let chunk = next..next + records;
             requests += 1;
             let refused = bad.iter().any(|record| chunk.contains(record));
@@ -106,9 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn little_waiting_means_small_requests() {
-        assert_eq!(Sizing::default().records_max(false), CHUNK_RECORDS_LIGHT_MAX);
-        assert_eq!(Sizing::default().records_max(true), u32::MAX);
+    fn light_load_means_small_requests_and_a_backlog_large_ones() {
+        let mut sizing = Sizing::default();
+        for _ in 0..STREAK_OF_BACKLOG {
+            assert_eq!(sizing.records_max(), CHUNK_RECORDS_LIGHT_MAX);
+            sizing.settle(Verdict::Sent, CHUNK_RECORDS_LIGHT_MAX);
+        }
+        assert_eq!(sizing.records_max(), u32::MAX);
+        sizing.settle(Verdict::Sent, CHUNK_RECORDS_LIGHT_MAX - 1);
+        assert_eq!(sizing.records_max(), CHUNK_RECORDS_LIGHT_MAX);
     }
 
     #[test]
