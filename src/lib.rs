@@ -25,8 +25,9 @@
 //! | [`sys`] | poll, signals, sockets, clocks: the only `unsafe` | decides anything |
 //! | [`limits`] | every bound on memory, disk and time | |
 //!
-//! Arrows: `main → cli → agent → {intake, ring, upload} → {record, syslog, limits}`, and any of them `→ sys → libc`.
-//! [`cli`] also calls [`config`] and [`onboard`].
+//! Arrows: `main → cli → agent → {intake, ring, upload} → {config, record, syslog, limits}`, and any of them `→ sys → libc`.
+//! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
+//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]).
 //!
 //! # What must stay true
 //!
