@@ -36,7 +36,7 @@ pub const CHUNK_BYTES_DEFAULT: usize = 1024 * 1024;
 pub const CHUNK_BYTES_MIN: usize = 128 * 1024;
 /// Largest `buffer_chunk_limit`. The original's 15 MiB is accepted and taken as this.
 pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Records in one request while less than half of the ring waits: bounds the duplicates of a lost answer.
+/// Records in one request until ten such in a row show a backlog: bounds the duplicates of a lost answer.
 pub const CHUNK_RECORDS_LIGHT_MAX: u32 = 1000;
 
 /// Largest request body before compression, in bytes: what the service documents as its bound for one post.
