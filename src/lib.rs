@@ -33,7 +33,7 @@
 //!
 //! - The long-lived process never links its fate to TLS or to a parser: both live in the child.
 //! - Nothing on the intake path allocates per message.
-//! - A full ring overwrites the oldest frame, or pauses stream senders, and counts every frame that it lost.
+//! - A full ring lets senders wait or overwrites the oldest frame, and counts every frame that it lost.
 //! - No threads, in either process, libraries included.
 //! - The core (everything not behind `std`) cannot open a file or read a clock; `tests/run` builds it for bare metal.
 

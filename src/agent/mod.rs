@@ -34,6 +34,8 @@ use uploader::Uploader;
 
 /// A loop without traffic gives the memory that a burst filled back after this long.
 const QUIET_MS: u64 = 2_000;
+/// What waits in the sockets of an agent that stops is read for so long at most: a flood has no end.
+const DRAIN_MS_MAX: u64 = 300;
 /// Datagram sockets that are left alone are looked at this often: none fills faster.
 const FILLING_MS: u64 = 5;
 /// A disk that failed is tried again after this long.
@@ -312,6 +314,7 @@ impl Agent {
 
     /// Closes the sources and opens the new ones; the old ones again if that fails.
     fn reopen(&mut self, config: &Config, now_ms: u64) -> bool {
+        self.drain(now_ms);
         let old = core::mem::replace(&mut self.sources, Sources::none());
         old.close(&mut self.inflow(now_ms));
         match start::open_sources(config, &self.paths) {
@@ -334,6 +337,7 @@ impl Agent {
 
     /// Takes what is half here, gives a chunk on its way a moment to be answered, syncs, and says so.
     fn stop(mut self, now_ms: u64) -> Ended {
+        self.drain(now_ms);
         let sources = core::mem::replace(&mut self.sources, Sources::none());
         sources.close(&mut self.inflow(now_ms));
         let committed = self.ring.commit();
@@ -350,6 +354,25 @@ impl Agent {
                 self.log.line(LogLevel::Error, format_args!("stopped, but the ring file could not be synced: {fault}"));
                 Ended::NotSynced
             }
+        }
+    }
+
+    /// Reads what already waits in the sockets, gathered or not: closing them would throw it away.
+    fn drain(&mut self, mut now_ms: u64) {
+        let until_ms = now_ms + DRAIN_MS_MAX;
+        let mut set: Vec<PollFd> = Vec::new();
+        self.timers.gather_until_ms = now_ms;
+        while now_ms < until_ms {
+            let wanted = self.wanted(now_ms);
+            set.clear();
+            self.sources.poll_set(Wanted { gathered: true, ..wanted }, now_ms, &mut set);
+            if !matches!(poll(&mut set, Some(0)), Ok(1..)) {
+                return;
+            }
+            self.take_in(&set, now_ms);
+            // What the disk does not take now is tried again, and reported, by who called.
+            let _ = self.ring.commit();
+            now_ms = clock::monotonic_ms();
         }
     }
 

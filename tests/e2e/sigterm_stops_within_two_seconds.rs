@@ -4,7 +4,7 @@
 use crate::harness::{Numbered, Omsd, Site, Source};
 use omsd_standin::{Answer, Manner, Route};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_millis(2000);
@@ -55,6 +55,41 @@ fn while_a_sender_is_at_it() {
     site.wait("the first records", |seen| seen.counts.records > 0);
     expect_clean_end(&mut omsd);
     sender.join().expect("the sender sees the end");
+}
+
+/// What had already arrived when the signal came is not thrown away with the sockets.
+#[test]
+fn what_waits_in_a_udp_socket_is_taken() {
+    check_waiting(Source::udp(), |port, text| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        for line in text.lines() {
+            socket.send_to(line.as_bytes(), (Ipv4Addr::LOCALHOST, port)).expect("it is sent");
+        }
+    });
+}
+
+#[test]
+fn what_waits_in_a_tcp_connection_is_taken() {
+    check_waiting(Source::tcp(), |port, text| {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the kernel accepts");
+        stream.write_all(text.as_bytes()).expect("the kernel takes it");
+    });
+}
+
+#[track_caller]
+fn check_waiting(source: Source, send: impl FnOnce(u16, &str)) {
+    let site = Site::new();
+    site.configure(&[source], "");
+    let mut omsd = site.start();
+    let messages = Numbered::new(300);
+    omsd.signal("STOP"); // so that everything is there before the signal to end is seen
+    send(source.port(), &messages.lines());
+    omsd.signal("TERM");
+    omsd.signal("CONT");
+    expect_clean_end(&mut omsd);
+
+    let _omsd = site.start();
+    messages.expect_once_each(&site, |number, item| messages.rfc3164_fields(number, item));
 }
 
 #[track_caller]
