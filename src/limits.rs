@@ -81,6 +81,15 @@ pub const CONNECT_MS_MAX: u64 = 30_000;
 pub const ANSWER_MS_MAX: u64 = 60_000;
 /// Time from SIGTERM to exit.
 pub const STOP_MS_MAX: u64 = 2_000;
+/// A full ring holds stream senders back for this long without one successful upload. Then the newest data counts more than
+/// the oldest, and programs that block on their log socket go on.
+pub const HOLD_MS_MAX: u64 = 4 * 60 * 60 * 1000;
+/// While uploads moved within this time, a full ring lets datagrams wait in their sockets until these fill, too.
+pub const MOVING_MS: u64 = 1_000;
+/// What waits in the sockets of an agent that stops is read for so long at most: a flood has no end.
+pub const DRAIN_MS_MAX: u64 = 300;
+/// A disk that failed is tried again after this long.
+pub const DISK_RETRY_MS: u64 = 1_000;
 /// The status file is written at least this often.
 pub const STATUS_MS: u64 = 30_000;
 /// Time to wait for the whole body of an answer once its headers are here.
@@ -133,6 +142,7 @@ const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
 const _: () = assert!(RETRY_MS_MAX <= CONFIG_TIME_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(DRAIN_MS_MAX + STOP_MS_MAX / 2 < STOP_MS_MAX); // reading, then waiting for an answer, then a sync
 const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
 const _: () = assert!(CONNECT_MS_MAX + ANSWER_MS_MAX + ANSWER_BODY_MS_MAX < REQUEST_MS_MAX);
 const _: () = assert!(ANSWER_HEADER_BYTES_MAX < HTTP_BUFFER_BYTES); // a full buffer is an error, not a stall

@@ -2,18 +2,13 @@
 
 use crate::config::FullAction;
 use crate::intake::{Datagrams, Received, Sink};
-use crate::limits::{DATAGRAM_BATCH, FRAME_BYTES_MAX, RECORD_HEADER_BYTES_MAX};
+use crate::limits::{DATAGRAM_BATCH, FRAME_BYTES_MAX, HOLD_MS_MAX, RECORD_HEADER_BYTES_MAX};
 use crate::record::encode;
 use crate::ring::disk::DiskRing;
 use crate::ring::{AppendError, Loss, frame};
 use crate::sys::clock;
 use crate::upload::Stream;
 
-/// A full ring holds stream senders back for this long without one successful upload. Then the newest data counts more than
-/// the oldest, and programs that block on their log socket go on.
-const HOLD_MS_MAX: u64 = 4 * 60 * 60 * 1000;
-/// While uploads moved within this time, a full ring lets datagrams wait in their sockets until these fill, too.
-pub const MOVING_MS: u64 = 1_000;
 /// A ring with less than this part of it free counts as full to datagrams that can wait.
 const FULL_PART: u64 = 16;
 /// Room that one batch of datagrams may need.

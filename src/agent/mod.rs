@@ -15,7 +15,7 @@ pub use start::{Settings, StartError, start};
 
 use crate::config::{Config, Destination, LogLevel};
 use crate::intake::{Datagrams, Sources, Wanted};
-use crate::limits::{REPORT_MS, STATUS_MS, STOP_MS_MAX};
+use crate::limits::{DISK_RETRY_MS, DRAIN_MS_MAX, MOVING_MS, REPORT_MS, STATUS_MS, STOP_MS_MAX};
 use crate::ring::disk::DiskRing;
 use crate::sys::clock;
 use crate::sys::poll::{PollFd, READABLE, poll};
@@ -34,12 +34,8 @@ use uploader::Uploader;
 
 /// A loop without traffic gives the memory that a burst filled back after this long.
 const QUIET_MS: u64 = 2_000;
-/// What waits in the sockets of an agent that stops is read for so long at most: a flood has no end.
-const DRAIN_MS_MAX: u64 = 300;
 /// Datagram sockets that are left alone are looked at this often: none fills faster.
 const FILLING_MS: u64 = 5;
-/// A disk that failed is tried again after this long.
-const DISK_RETRY_MS: u64 = 1_000;
 
 /// How the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +147,7 @@ impl Agent {
 
     fn inflow_state(&self, now_ms: u64) -> inflow::State {
         let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
-        let moving = self.uploader.is_moving(now_ms, inflow::MOVING_MS);
+        let moving = self.uploader.is_moving(now_ms, MOVING_MS);
         inflow::State { without_progress_ms, moving, disk_fails: self.disk_fails }
     }
 
