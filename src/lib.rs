@@ -27,7 +27,8 @@
 //!
 //! Arrows: `main → cli → agent → {intake, ring, upload} → {config, record, syslog, limits}`, and any of them `→ sys → libc`.
 //! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
-//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]).
+//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`agent`] asks [`onboard`] only which
+//! operating system this is, for the heartbeat.
 //!
 //! # What must stay true
 //!

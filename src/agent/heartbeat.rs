@@ -1,6 +1,6 @@
 //! The record that says "I am here".
 
-use super::paths::Paths;
+use crate::onboard;
 use crate::sys::{clock, host};
 use crate::upload::oms;
 use crate::upload::text::Text;
@@ -21,8 +21,8 @@ pub struct Beat {
 
 impl Beat {
     /// The first beat comes at once: it shows within a minute that a new agent works. `None`: never.
-    pub fn new(interval_ms: Option<u64>, now_ms: u64, paths: &Paths) -> Beat {
-        Beat { interval_ms, next_ms: now_ms, facts: facts(paths) }
+    pub fn new(interval_ms: Option<u64>, now_ms: u64) -> Beat {
+        Beat { interval_ms, next_ms: now_ms, facts: facts() }
     }
 
     /// When the next one is due.
@@ -42,18 +42,15 @@ impl Beat {
     }
 }
 
-/// Source: the original's heartbeat item; its keys in its order. Facts that are not known are left out, as there.
-fn facts(paths: &Paths) -> Vec<u8> {
+/// Source: the original's heartbeat item; its keys in its order. A version without a dot has neither major nor minor, as there.
+fn facts() -> Vec<u8> {
     let name = host::hostname();
     let mut facts = Text::default();
     add(&mut facts, "Computer", name.split('.').next().unwrap_or(&name));
     add(&mut facts, "OSType", "Linux");
-    let release = std::fs::read_to_string(paths.place("/etc/os-release")).unwrap_or_default();
-    if let Some(os_name) = release_value(&release, "NAME") {
-        add(&mut facts, "OSName", os_name);
-    }
-    let version = release_value(&release, "VERSION_ID").unwrap_or_default();
-    if let Some((major, minor)) = version.split_once('.') {
+    let system = onboard::this_system();
+    add(&mut facts, "OSName", &system.name);
+    if let Some((major, minor)) = system.version.split_once('.') {
         add(&mut facts, "OSMajorVersion", major);
         add(&mut facts, "OSMinorVersion", minor.split('.').next().unwrap_or(minor));
     }
@@ -72,13 +69,6 @@ pub fn add(item: &mut Text, key: &str, value: &str) {
     item.put(b"\"");
 }
 
-/// The value of a key, without quotes. Source: os-release(5).
-fn release_value<'a>(release: &'a str, key: &str) -> Option<&'a str> {
-    let value = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
-    let value = value.trim().trim_matches(['"', '\'']);
-    (!value.is_empty()).then_some(value)
-}
-
 /// A JSON array as text: private IPv4 addresses, then unique local IPv6 ones. Source: RFC 1918, RFC 4193.
 fn private_addresses(addresses: &[IpAddr]) -> String {
     let private_v4 = |address: &&IpAddr| matches!(address, IpAddr::V4(v4) if v4.is_private());
@@ -91,15 +81,6 @@ fn private_addresses(addresses: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_of_os_release_come_without_quotes() {
-        let release = "NAME=\"Debian GNU/Linux\"\nVERSION_ID='12.4'\nNAMES=x\nEMPTY=\n";
-        assert_eq!(release_value(release, "NAME"), Some("Debian GNU/Linux"));
-        assert_eq!(release_value(release, "VERSION_ID"), Some("12.4"));
-        assert_eq!(release_value(release, "EMPTY"), None);
-        assert_eq!(release_value(release, "ABSENT"), None);
-    }
 
     #[test]
     fn only_private_addresses_are_told_ipv4_first() {

@@ -303,7 +303,7 @@ impl Agent {
         }
         self.log.set_level(self.settings.log_level(&config));
         self.uploader.configure(&config.buffer);
-        self.beat = Beat::new(config.heartbeat_ms, now_ms, &self.paths);
+        self.beat = Beat::new(config.heartbeat_ms, now_ms);
         self.config = config;
         self.log.line(LogLevel::Info, format_args!("configuration reloaded"));
     }

@@ -122,7 +122,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, destination));
     let mut agent = Agent {
         uploader: Uploader::new(&config.buffer, (!settings.demo).then(|| paths.rejected()), &ring, now_ms),
-        beat: Beat::new(config.heartbeat_ms, now_ms, &paths),
+        beat: Beat::new(config.heartbeat_ms, now_ms),
         timers: Timers::new(now_ms),
         log,
         settings,

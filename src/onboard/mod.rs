@@ -319,8 +319,8 @@ fn ask(request: &Request, endpoints: &Endpoints, chosen: &Chosen, now_us: u64) -
     chosen.client.post(&endpoints.topology, &headers, body.as_bytes()).map_err(OnboardError::NoAnswer)
 }
 
-/// What the first release file that says enough says.
-fn this_system() -> System {
+/// The operating system of this host, as the first release file that says enough says.
+pub fn this_system() -> System {
     let read = |path, parse: fn(&str) -> Option<System>| read_small(path).as_deref().and_then(parse);
     read("/etc/opt/microsoft/scx/conf/scx-release", System::from_scx_release)
         .or_else(|| read("/etc/os-release", System::from_os_release))

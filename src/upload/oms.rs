@@ -95,41 +95,29 @@ impl Oms {
     fn post(&mut self, now_unix_s: i64) -> Outcome {
         let malformed = self.body.malformed();
         let Some(wire) = self.body.finish() else {
-            return outcome(Verdict::Refused, "the body is above its bound".to_owned());
+            return Outcome::new(Verdict::Refused, "the body is above its bound".to_owned());
         };
         if malformed > 0 {
             // Smaller chunks find out which, so that it is kept aside and counted.
-            return outcome(Verdict::Refused, format!("{malformed} records of the chunk cannot be rendered"));
+            return Outcome::new(Verdict::Refused, format!("{malformed} records of the chunk cannot be rendered"));
         }
         if !clock_is_set(now_unix_s) {
-            return outcome(
+            return Outcome::new(
                 Verdict::Later,
                 "this host's clock is not set: set it, certificates depend on it".to_owned(),
             );
         }
         let line = match self.line.take().map_or_else(|| Line::open(&self.files), Ok) {
             Ok(line) => line,
-            Err(reason) => return outcome(Verdict::Later, reason),
+            Err(reason) => return Outcome::new(Verdict::Later, reason),
         };
         let answer = line.post(self.attempt, self.files.compress, wire);
-        let judged = answer.map_or_else(|reason| outcome(Verdict::Later, reason), |answer| judge(&answer, now_unix_s));
+        let judged =
+            answer.map_or_else(|reason| Outcome::new(Verdict::Later, reason), |answer| judge(&answer, now_unix_s));
         if judged.verdict != Verdict::Later {
             self.line = Some(line);
         }
         Outcome { wire_bytes: wire.len() as u64, ..judged }
-    }
-}
-
-fn outcome(verdict: Verdict, reason: String) -> Outcome {
-    Outcome {
-        verdict,
-        status: 0,
-        retry_after_s: None,
-        clock_skew_s: None,
-        records: 0,
-        body_bytes: 0,
-        wire_bytes: 0,
-        reason,
     }
 }
 
@@ -222,7 +210,12 @@ pub fn judge(answer: &Answer, now_unix_s: i64) -> Outcome {
         }
         status => (Verdict::Later, advice(status).to_owned()),
     };
-    Outcome { status: answer.status, retry_after_s: answer.retry_after_s, clock_skew_s, ..outcome(verdict, reason) }
+    Outcome {
+        status: answer.status,
+        retry_after_s: answer.retry_after_s,
+        clock_skew_s,
+        ..Outcome::new(verdict, reason)
+    }
 }
 
 fn refused(answer: &Answer) -> String {
