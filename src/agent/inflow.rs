@@ -9,8 +9,6 @@ use crate::ring::{AppendError, Loss, frame};
 use crate::sys::clock;
 use crate::upload::Stream;
 
-/// A ring with less than this part of it free counts as full to datagrams that can wait.
-const FULL_PART: u64 = 16;
 /// Room that one batch of datagrams may need.
 const BATCH_BYTES_MAX: u64 = (DATAGRAM_BATCH * FRAME_BYTES_MAX) as u64;
 
@@ -68,7 +66,8 @@ impl<'a> Inflow<'a> {
         let (free_bytes, ring_bytes) = (self.ring.free_bytes(), self.ring.data_bytes());
         match self.action {
             FullAction::Block if free_bytes < BATCH_BYTES_MAX.min(ring_bytes / 2) => Datagrams::None,
-            FullAction::HoldStreams if self.moving && free_bytes < ring_bytes / FULL_PART => Datagrams::Filling,
+            // The same room that a stream needs: with more, streams would take it all before datagrams had a turn.
+            FullAction::HoldStreams if self.moving && free_bytes < FRAME_BYTES_MAX as u64 => Datagrams::Filling,
             _ => Datagrams::All,
         }
     }

@@ -147,14 +147,11 @@ impl Sources {
     /// Reads every source that poll said is ready.
     pub fn turn(&mut self, set: &[PollFd], now_ms: u64, sink: &mut impl Sink) -> Turn {
         let mut turn = Turn::default();
-        // From the end, so that closing a connection moves only ones that have had their turn.
-        for (entry, place) in set.iter().zip(0..self.tokens.len()).rev() {
-            let token = self.tokens[place];
-            let held_back = matches!(token, Token::Connection(index) if self.connections[index].is_held_back());
-            if entry.revents & (READABLE | GONE) == 0 && !held_back {
-                continue;
-            }
-            match token {
+        let streams_from = self.tokens.iter().position(|token| matches!(token, Token::Connection(_)));
+        let (others, streams) = set.split_at(streams_from.unwrap_or(self.tokens.len()).min(set.len()));
+        // Datagrams before streams: what room there is must not be gone when their turn comes.
+        for (place, _) in others.iter().enumerate().filter(|(_, entry)| entry.revents & (READABLE | GONE) != 0) {
+            match self.tokens[place] {
                 Token::Datagram(index) => {
                     let source = &self.datagrams[index];
                     let (bytes, more) = source.turn(&mut self.batch, sink);
@@ -163,17 +160,23 @@ impl Sources {
                     turn.gather_ms = turn.gather_ms.max(source.gather_ms);
                 }
                 Token::Listener(index) => self.accept(index, now_ms),
-                Token::Connection(index) => {
-                    let connection = &mut self.connections[index];
-                    turn.gather_ms = turn.gather_ms.max(connection.gather_ms);
-                    let (bytes, after) = connection.turn(&mut self.buffer, now_ms, sink);
-                    turn.bytes += bytes;
-                    match after {
-                        After::Drained => {}
-                        After::More => turn.more = true,
-                        After::Closed => drop(self.connections.swap_remove(index)),
-                    }
-                }
+                Token::Connection(_) => {}
+            }
+        }
+        // From the end, so that closing a connection moves only ones that have had their turn.
+        for (place, entry) in streams.iter().enumerate().rev() {
+            let Token::Connection(index) = self.tokens[others.len() + place] else { continue };
+            let connection = &mut self.connections[index];
+            if entry.revents & (READABLE | GONE) == 0 && !connection.is_held_back() {
+                continue;
+            }
+            turn.gather_ms = turn.gather_ms.max(connection.gather_ms);
+            let (bytes, after) = connection.turn(&mut self.buffer, now_ms, sink);
+            turn.bytes += bytes;
+            match after {
+                After::Drained => {}
+                After::More => turn.more = true,
+                After::Closed => drop(self.connections.swap_remove(index)),
             }
         }
         turn
