@@ -147,8 +147,10 @@ impl Sources {
     /// Reads every source that poll said is ready.
     pub fn turn(&mut self, set: &[PollFd], now_ms: u64, sink: &mut impl Sink) -> Turn {
         let mut turn = Turn::default();
+        // Sources that were opened since the set was made are not in it.
+        let set = &set[..set.len().min(self.tokens.len())];
         let streams_from = self.tokens.iter().position(|token| matches!(token, Token::Connection(_)));
-        let (others, streams) = set.split_at(streams_from.unwrap_or(self.tokens.len()).min(set.len()));
+        let (others, streams) = set.split_at(streams_from.unwrap_or(set.len()).min(set.len()));
         // Datagrams before streams: what room there is must not be gone when their turn comes.
         for (place, _) in others.iter().enumerate().filter(|(_, entry)| entry.revents & (READABLE | GONE) != 0) {
             match self.tokens[place] {
