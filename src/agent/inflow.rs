@@ -19,8 +19,6 @@ pub struct State {
     pub without_progress_ms: u64,
     /// Uploads succeed, or may soon.
     pub moving: bool,
-    /// The last write to the ring file failed: what is taken now stays in memory.
-    pub disk_fails: bool,
 }
 
 /// One turn's way into the ring.
@@ -29,7 +27,6 @@ pub struct Inflow<'a> {
     action: FullAction,
     hold: bool,
     moving: bool,
-    disk_fails: bool,
     received_us: u64,
     fault: Option<AppendError>,
 }
@@ -42,23 +39,12 @@ impl<'a> Inflow<'a> {
             FullAction::Block => true,
             FullAction::DropOldest | FullAction::DropNewest => false,
         };
-        Inflow {
-            ring,
-            action,
-            hold,
-            moving: state.moving,
-            disk_fails: state.disk_fails,
-            received_us: clock::wall_us(),
-            fault: None,
-        }
+        Inflow { ring, action, hold, moving: state.moving, received_us: clock::wall_us(), fault: None }
     }
 
     /// Whether stream senders may go on.
     pub fn room_for_streams(&self) -> bool {
-        let frame_bytes = FRAME_BYTES_MAX as u64;
-        !self.hold
-            || self.ring.free_bytes() >= frame_bytes
-                && !(self.disk_fails && self.ring.buffer_free_bytes() < frame_bytes)
+        !self.hold || self.ring.free_bytes() >= FRAME_BYTES_MAX as u64
     }
 
     /// Which datagram sockets may be read.

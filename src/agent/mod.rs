@@ -59,8 +59,6 @@ pub struct Agent {
     status: Option<status::Writer>,
     log: Log,
     timers: Timers,
-    /// The last write to the ring file failed.
-    disk_fails: bool,
 }
 
 /// Moments of the loop's clock.
@@ -148,7 +146,7 @@ impl Agent {
     fn inflow_state(&self, now_ms: u64) -> inflow::State {
         let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
         let moving = self.uploader.is_moving(now_ms, MOVING_MS);
-        inflow::State { without_progress_ms, moving, disk_fails: self.disk_fails }
+        inflow::State { without_progress_ms, moving }
     }
 
     fn sleep_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {
@@ -223,7 +221,6 @@ impl Agent {
     /// Writes what was appended, and syncs when it is time.
     fn keep(&mut self, now_ms: u64) {
         let committed = self.ring.commit();
-        self.disk_fails = committed.is_err();
         let sync_at_ms = *match committed {
             Ok(()) if !self.ring.is_dirty() => {
                 self.timers.sync_at_ms = None;

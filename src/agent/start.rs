@@ -131,7 +131,6 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
         ring,
         sources,
         status,
-        disk_fails: false,
     };
     agent.write_status("running", now_ms);
     greet(&agent.settings, &agent.config, &agent.log);
