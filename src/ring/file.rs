@@ -688,11 +688,6 @@ impl<S: Storage> Ring<S> {
         self.ground.layout.data_bytes.saturating_sub(used)
     }
 
-    /// Bytes, frames and padding, that can be appended without writing to the file: what is left while the disk fails.
-    pub fn buffer_free_bytes(&self) -> u64 {
-        self.buffer_bytes_max().saturating_sub(self.buffer.len()) as u64
-    }
-
     /// Bytes that a record with this payload takes.
     pub fn record_bytes(payload_bytes: usize) -> u64 {
         let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
