@@ -1,5 +1,6 @@
 //! Wall clock, monotonic clock, and the host's time zone.
 
+use crate::syslog::CivilTime;
 use libc::{clockid_t, timespec, tm};
 
 /// Microseconds since 1970, UTC, as the host's wall clock says; 0 for a clock before 1970.
@@ -24,26 +25,9 @@ fn read(clock: clockid_t) -> timespec {
     now
 }
 
-/// A calendar time in the host's zone, fields in their ordinary ranges (month and day from 1). Out-of-range days roll over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LocalTime {
-    /// Year, as in 2026.
-    pub year: i32,
-    /// 1 to 12.
-    pub month: u8,
-    /// 1 to 31.
-    pub day: u8,
-    /// 0 to 23.
-    pub hour: u8,
-    /// 0 to 59.
-    pub minute: u8,
-    /// 0 to 60.
-    pub second: u8,
-}
-
 /// Seconds since 1970 of a time in the host's zone (`TZ`, else `/etc/localtime`); a time that occurs twice is taken as the
-/// zone's present rule says. Source: mktime(3) with `tm_isdst` -1.
-pub fn unix_from_local(local: LocalTime) -> i64 {
+/// zone's present rule says, days beyond the month's roll over, microseconds play no part. Source: mktime(3) with `tm_isdst` -1.
+pub fn unix_from_local(local: CivilTime) -> i64 {
     // SAFETY: all zero is a valid tm (a null zone pointer is only read by strftime).
     let mut time: tm = unsafe { core::mem::zeroed() };
     time.tm_year = local.year - 1900;

@@ -6,7 +6,6 @@
 use super::Stream;
 use super::deflate::Compressor;
 use super::items::{Renderer, ThisHost};
-use super::render::unix_from_local;
 use super::text::Text;
 use crate::limits::{BODY_BYTES_MAX, BODY_GATHER_BYTES, BODY_WIRE_BYTES_MAX};
 use crate::sys;
@@ -28,7 +27,7 @@ impl Body {
     /// Bodies of this host in its zone; `compress`: as zlib streams (`Content-Encoding: deflate`).
     pub fn new(compress: bool) -> Self {
         let host = ThisHost { name: sys::host::hostname(), address: sys::host::primary_address() };
-        Self::with_renderer(compress, Renderer::new(host, unix_from_local))
+        Self::with_renderer(compress, Renderer::new(host, sys::clock::unix_from_local))
     }
 
     /// As [`Body::new`], for a host and a zone that the caller chose.

@@ -4,7 +4,6 @@ use super::items::{Renderer, ThisHost};
 use super::text::Text;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::sys;
-use crate::syslog::CivilTime;
 use alloc::vec::Vec;
 use std::io::{self, BufRead, Write};
 
@@ -13,7 +12,7 @@ use std::io::{self, BufRead, Write};
 /// [`MESSAGE_BYTES_MAX`] is cut. Fails as its reader and its writer do.
 pub fn render(input: impl BufRead, output: impl Write, now_us: Option<u64>) -> io::Result<()> {
     let host = ThisHost { name: sys::host::hostname(), address: None };
-    render_with(Renderer::new(host, unix_from_local), input, output, now_us)
+    render_with(Renderer::new(host, sys::clock::unix_from_local), input, output, now_us)
 }
 
 /// As [`render`], for a host and a zone that the caller chose.
@@ -31,18 +30,6 @@ pub fn render_with(
         output.write_all(item.as_bytes())?;
     }
     output.flush()
-}
-
-/// Seconds since 1970 of a time in this host's zone.
-pub(super) fn unix_from_local(time: CivilTime) -> i64 {
-    sys::clock::unix_from_local(sys::clock::LocalTime {
-        year: time.year,
-        month: time.month,
-        day: time.day,
-        hour: time.hour,
-        minute: time.minute,
-        second: time.second,
-    })
 }
 
 /// The next line without its line feed, cut; `false` at the end of the input.
