@@ -14,7 +14,7 @@
 //!
 //! | room | what it does | it never |
 //! |---|---|---|
-//! | [`intake`] | receives, splits streams into messages | knows that a ring exists |
+//! | [`intake`] | peeks, splits streams into messages, lets go of what is kept | knows that a ring exists |
 //! | [`record`] | what we keep of a message: its bytes, where it came from | parses it |
 //! | [`ring`] | keeps frames through crashes, in one bounded file | knows what syslog is |
 //! | [`upload`] | picks chunks, forks the child, renders, posts, judges the answer | writes to the ring |
@@ -33,6 +33,7 @@
 //! # What must stay true
 //!
 //! - The long-lived process never links its fate to TLS or to a parser: both live in the child.
+//! - A message leaves its socket when the ring file has it: a killed agent has lost nothing that it had read.
 //! - Nothing on the intake path allocates per message.
 //! - A full ring lets senders wait or overwrites the oldest frame, and counts every frame that it lost.
 //! - No threads, in either process, libraries included.

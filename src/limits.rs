@@ -52,7 +52,7 @@ pub const SOURCES_MAX: usize = 16;
 pub const CONNECTIONS_MAX: usize = 256;
 /// Datagrams taken by one `recvmmsg`.
 pub const DATAGRAM_BATCH: usize = 32;
-/// Bytes read from one source in one turn of the loop, so that a flood on one starves none.
+/// Bytes read from one connection in one turn of the loop, so that a flood on one starves none.
 pub const TURN_BYTES_MAX: usize = 256 * 1024;
 /// A partial frame on a stream is taken as it is after this long without another byte.
 pub const PARTIAL_IDLE_MS: u64 = 60_000;

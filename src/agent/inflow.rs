@@ -99,6 +99,11 @@ impl Sink for Inflow<'_> {
         self.datagrams_wanted()
     }
 
+    fn keep(&mut self) {
+        // A fault shows again when the loop commits, and is reported there.
+        let _ = self.ring.commit();
+    }
+
     fn malformed(&mut self) {
         self.ring.count(Stream::Syslog as u8, Loss::Malformed, 1, self.received_us);
     }

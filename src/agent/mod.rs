@@ -151,9 +151,8 @@ impl Agent {
 
     fn sleep_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {
         let timers = &self.timers;
-        let at_once = timers.more || (wanted.streams && self.sources.hold_messages_back());
         let moments = [
-            at_once.then_some(now_ms),
+            timers.more.then_some(now_ms),
             (!wanted.gathered).then_some(timers.gather_until_ms),
             timers.sync_at_ms,
             timers.quiet_at_ms,
@@ -162,7 +161,7 @@ impl Agent {
             self.beat.deadline_ms(),
             self.has_unreported().then_some(timers.report_at_ms),
             (wanted.datagrams == Datagrams::Filling).then_some(now_ms + FILLING_MS),
-            self.sources.deadline_ms(now_ms),
+            self.sources.deadline_ms(wanted, now_ms),
         ];
         deadline::sleep_ms(now_ms, moments)
     }
@@ -171,7 +170,6 @@ impl Agent {
     fn take_in(&mut self, set: &[PollFd], now_ms: u64) {
         let state = self.inflow_state(now_ms);
         let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, state);
-        self.sources.expire(now_ms, &mut inflow);
         let turn = self.sources.turn(set, now_ms, &mut inflow);
         if let Some(fault) = inflow.fault() {
             let text = format_args!("records are lost, the ring takes none: {fault}");

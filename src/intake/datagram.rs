@@ -2,7 +2,7 @@
 
 use super::framing::without_line_end;
 use super::{Datagrams, Received, Sink};
-use crate::limits::{TURN_BYTES_MAX, UDP_RECEIVE_BUFFER_BYTES};
+use crate::limits::{DATAGRAM_BATCH, UDP_RECEIVE_BUFFER_BYTES};
 use crate::record::Sender;
 use crate::sys::socket::{self, Batch};
 use core::net::IpAddr;
@@ -25,6 +25,10 @@ pub struct DatagramSource {
     socket: OwnedFd,
     is_udp: bool,
     limit: usize,
+    /// Datagrams stay in the socket until they are kept; not on kernels that cannot show more than the first.
+    peeks: bool,
+    /// So many were handed over and are still in the socket.
+    peeked: usize,
     /// How long reads may be gathered; 0 for unix sockets, whose senders would be blocked after ten datagrams.
     pub gather_ms: u64,
 }
@@ -35,14 +39,19 @@ impl DatagramSource {
         let socket = UdpSocket::bind((address, port))?;
         let buffer = socket::set_receive_buffer(&socket, UDP_RECEIVE_BUFFER_BYTES);
         let outlasts_ms = buffer as u64 * 1000 / (CHARGE_BYTES * FLOOD_PER_SECOND);
-        Ok(DatagramSource { socket: socket.into(), is_udp: true, limit, gather_ms: gather_ms.min(outlasts_ms) })
+        Ok(DatagramSource::new(socket.into(), true, limit, gather_ms.min(outlasts_ms)))
     }
 
     /// A unix datagram socket at a path, writable by every account as `/dev/log` is. A socket file that nobody listens
     /// on is replaced.
     pub fn unix(path: &Path, limit: usize) -> io::Result<DatagramSource> {
         let socket = bind_path(path, |path| UnixDatagram::bind(path), |path| UnixDatagram::unbound()?.connect(path))?;
-        Ok(DatagramSource { socket: socket.into(), is_udp: false, limit, gather_ms: 0 })
+        Ok(DatagramSource::new(socket.into(), false, limit, 0))
+    }
+
+    fn new(socket: OwnedFd, is_udp: bool, limit: usize, gather_ms: u64) -> DatagramSource {
+        let peeks = socket::set_peeking(&socket);
+        DatagramSource { socket, is_udp, limit, peeks, peeked: 0, gather_ms }
     }
 
     /// What to poll for reading.
@@ -60,28 +69,32 @@ impl DatagramSource {
         }
     }
 
-    /// Reads what waits, at most a turn's worth. How many bytes that was; `true`: there may be more.
-    pub fn turn(&self, batch: &mut Batch, sink: &mut impl Sink) -> (usize, bool) {
+    /// Hands over what waits, at most a batch: how many bytes that was; `true`: there may be more.
+    pub fn turn(&mut self, batch: &mut Batch, sink: &mut impl Sink) -> (usize, bool) {
+        let socket = self.descriptor();
+        let answer = if self.peeks { batch.peek(socket) } else { batch.receive(socket) };
+        // An error of a socket that is not the end of it (a port unreachable, say) is reported once and gone.
+        let Ok(count) = answer else { return (0, false) };
         let mut bytes = 0;
-        while bytes < TURN_BYTES_MAX && self.is_wanted(sink.datagrams()) {
-            // An error of a socket that is not the end of it (a port unreachable, say) is reported once and gone.
-            let Ok(count) = batch.receive(self.descriptor()) else { return (bytes, false) };
-            for datagram in batch.datagrams(count) {
-                bytes += datagram.bytes.len();
-                let cut = datagram.cut || datagram.bytes.len() > self.limit;
-                let message = without_line_end(&datagram.bytes[..datagram.bytes.len().min(self.limit)]);
-                if message.is_empty() {
-                    sink.malformed();
-                } else {
-                    let sender = datagram.sender.map_or(Sender::Local, Sender::Address);
-                    sink.receive(Received { sender, message, cut });
-                }
-            }
-            if count < crate::limits::DATAGRAM_BATCH {
-                return (bytes, false);
+        for datagram in batch.datagrams(count) {
+            bytes += datagram.bytes.len();
+            let cut = datagram.cut || datagram.bytes.len() > self.limit;
+            let message = without_line_end(&datagram.bytes[..datagram.bytes.len().min(self.limit)]);
+            if message.is_empty() {
+                sink.malformed();
+            } else {
+                let sender = datagram.sender.map_or(Sender::Local, Sender::Address);
+                sink.receive(Received { sender, message, cut });
             }
         }
-        (bytes, bytes >= TURN_BYTES_MAX)
+        self.peeked = if self.peeks { count } else { 0 };
+        (bytes, count == DATAGRAM_BATCH)
+    }
+
+    /// Lets go of what the last turn handed over: it is kept now.
+    pub fn let_go(&mut self, batch: &mut Batch) {
+        // Whatever error there is, the next read meets it as well.
+        let _ = batch.discard(self.descriptor(), core::mem::take(&mut self.peeked));
     }
 }
 

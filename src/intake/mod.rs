@@ -1,7 +1,8 @@
 //! Where syslog bytes arrive: datagram sockets and stream connections, on the loop's one poll(2).
 //!
-//! A source is opened from its configuration, joins the poll set, and hands each message to a [`Sink`], at most
-//! [`TURN_BYTES_MAX`](crate::limits::TURN_BYTES_MAX) bytes a turn. Nothing here allocates per message.
+//! A source is opened from its configuration, joins the poll set, and hands each message to a [`Sink`], one read a turn.
+//! What it read stays in the socket until the sink has kept it: an agent that is killed in between has taken nothing. Nothing here
+//! allocates per message.
 
 #[cfg(feature = "std")]
 mod datagram;
@@ -46,6 +47,8 @@ pub trait Sink {
     fn has_room_for_stream(&self) -> bool;
     /// Which datagram sockets may be read.
     fn datagrams(&self) -> Datagrams;
+    /// Keeps for good what was received: the sockets let go of it next. What the disk does not take waits in memory.
+    fn keep(&mut self);
     /// Something came that is no message: an empty datagram, or a stream out of step.
     fn malformed(&mut self);
 }

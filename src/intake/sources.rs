@@ -5,7 +5,7 @@ use super::framing;
 use super::stream::{After, Connection, StreamSource};
 use super::{Datagrams, Sink};
 use crate::config::{Listen, SyslogSource};
-use crate::limits::{CONNECTIONS_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{CONNECTIONS_MAX, MESSAGE_BYTES_MAX, TURN_BYTES_MAX};
 use crate::sys::poll::{GONE, PollFd, READABLE};
 use crate::sys::socket::Batch;
 use alloc::vec::Vec;
@@ -13,8 +13,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 
-/// Room to read streams into: a whole message and as much again, so that a long message costs few calls.
-const STREAM_BUFFER_BYTES: usize = 2 * MESSAGE_BYTES_MAX + framing::input_bytes_max(0);
+// Room to read streams into: a whole message and more, so that a long message costs few calls.
+const _: () = assert!(TURN_BYTES_MAX > 2 * framing::input_bytes_max(MESSAGE_BYTES_MAX));
 /// No connection is accepted for this long after the descriptor limit was hit.
 const ACCEPT_PAUSE_MS: u64 = 1000;
 
@@ -80,7 +80,7 @@ impl Sources {
             connections: Vec::new(),
             tokens: Vec::new(),
             batch: Batch::new(),
-            buffer: alloc::vec![0; STREAM_BUFFER_BYTES],
+            buffer: alloc::vec![0; TURN_BYTES_MAX],
             accept_again_ms: 0,
             turned_away: 0,
         }
@@ -155,7 +155,7 @@ impl Sources {
         for (place, _) in others.iter().enumerate().filter(|(_, entry)| entry.revents & (READABLE | GONE) != 0) {
             match self.tokens[place] {
                 Token::Datagram(index) => {
-                    let source = &self.datagrams[index];
+                    let source = &mut self.datagrams[index];
                     let (bytes, more) = source.turn(&mut self.batch, sink);
                     turn.bytes += bytes;
                     turn.more |= more;
@@ -169,7 +169,11 @@ impl Sources {
         for (place, entry) in streams.iter().enumerate().rev() {
             let Token::Connection(index) = self.tokens[others.len() + place] else { continue };
             let connection = &mut self.connections[index];
-            if entry.revents & (READABLE | GONE) == 0 && !connection.is_held_back() {
+            if entry.revents & (READABLE | GONE) == 0 {
+                if connection.partial_deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
+                    connection.give_up_partial(sink);
+                    drop(self.connections.swap_remove(index));
+                }
                 continue;
             }
             turn.gather_ms = turn.gather_ms.max(connection.gather_ms);
@@ -180,6 +184,11 @@ impl Sources {
                 After::More => turn.more = true,
                 After::Closed => drop(self.connections.swap_remove(index)),
             }
+        }
+        if turn.bytes > 0 {
+            sink.keep();
+            self.datagrams.iter_mut().for_each(|source| source.let_go(&mut self.batch));
+            self.connections.iter_mut().for_each(|connection| connection.let_go(&mut self.buffer));
         }
         turn
     }
@@ -200,25 +209,12 @@ impl Sources {
         self.turned_away += 1;
     }
 
-    /// Some connection holds messages back: as soon as there is room, do not sleep.
-    pub fn hold_messages_back(&self) -> bool {
-        self.connections.iter().any(Connection::is_held_back)
-    }
-
-    /// The next moment at which [`Sources::expire`] or a retried accept has something to do.
-    pub fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
+    /// The next moment at which there is something to do although no source is ready: a partial message whose rest never came, unless
+    /// its sender is held back, or an accept to try again.
+    pub fn deadline_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {
         let partial = self.connections.iter().filter_map(Connection::partial_deadline_ms).min();
         let accept = (self.accept_again_ms > now_ms).then_some(self.accept_again_ms);
-        [partial, accept].into_iter().flatten().min()
-    }
-
-    /// Takes messages whose rest never came, and closes their connections.
-    pub fn expire(&mut self, now_ms: u64, sink: &mut impl Sink) {
-        for index in (0..self.connections.len()).rev() {
-            if self.connections[index].partial_deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
-                self.connections.swap_remove(index).give_up_partial(sink);
-            }
-        }
+        [partial.filter(|_| wanted.streams && wanted.gathered), accept].into_iter().flatten().min()
     }
 
     /// Takes the fronts of messages that are half here: the agent stops.

@@ -3,7 +3,7 @@
 use super::datagram::bind_path;
 use super::framing::{self, Framing};
 use super::{Received, Sink};
-use crate::limits::{PARTIAL_IDLE_MS, TURN_BYTES_MAX};
+use crate::limits::PARTIAL_IDLE_MS;
 use crate::record::Sender;
 use crate::sys::socket;
 use alloc::vec::Vec;
@@ -71,7 +71,7 @@ impl StreamSource {
             gather_ms: self.gather_ms,
             framing: Framing::default(),
             partial: Vec::new(),
-            held_back: false,
+            peeked: 0,
             last_byte_ms: now_ms,
         })
     }
@@ -88,8 +88,8 @@ pub struct Connection {
     framing: Framing,
     /// The front of a message whose end has not arrived.
     partial: Vec<u8>,
-    /// `partial` holds whole messages that there was no room for.
-    held_back: bool,
+    /// So many bytes were handed over and are still in the socket.
+    peeked: usize,
     last_byte_ms: u64,
 }
 
@@ -110,50 +110,40 @@ impl Connection {
         self.socket.as_raw_fd()
     }
 
-    /// Whole messages wait here, read but held back: it needs a turn as soon as there is room, ready or not.
-    pub fn is_held_back(&self) -> bool {
-        self.held_back
-    }
-
-    /// Reads what waits, at most a turn's worth: how many bytes that was, and what it left. `buffer` is shared by all
-    /// connections: its content means nothing between turns, and it holds more than [`framing::input_bytes_max`] of any
-    /// limit.
+    /// Hands over the messages that wait, at most what `buffer` holds: how many bytes were there, and what the turn left. `buffer` is
+    /// shared by all connections: its content means nothing between turns, and it holds more than
+    /// [`framing::input_bytes_max`] of any limit.
     pub fn turn(&mut self, buffer: &mut [u8], now_ms: u64, sink: &mut impl Sink) -> (usize, After) {
-        let mut bytes = 0;
-        let mut held = self.partial.len();
-        buffer[..held].copy_from_slice(&self.partial);
-        if self.held_back {
-            held = self.split(buffer, held, sink);
+        if !sink.has_room_for_stream() {
+            return (0, After::Drained);
         }
-        let after = loop {
-            if self.held_back || !sink.has_room_for_stream() {
-                break After::Drained;
+        let held = self.partial.len();
+        buffer[..held].copy_from_slice(&self.partial);
+        let count = match socket::peek(self.descriptor(), &mut buffer[held..]) {
+            Ok(count @ 1..) => count,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return (0, After::Drained);
             }
-            if bytes >= TURN_BYTES_MAX {
-                break After::More;
-            }
-            let count = match socket::receive(self.descriptor(), &mut buffer[held..]) {
-                Ok(0) => break After::Closed,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break After::Drained,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => break After::Closed,
-            };
-            self.last_byte_ms = now_ms;
-            bytes += count;
-            let filled = held + count;
-            held = self.split(buffer, filled, sink);
-            if filled < buffer.len() {
-                break After::Drained;
+            Ok(0) | Err(_) => {
+                self.give_up_partial(sink);
+                return (0, After::Closed);
             }
         };
+        self.last_byte_ms = now_ms;
+        let filled = held + count;
+        let used = self.split(&buffer[..filled], sink);
+        // Whole messages that there is no room for wait in the socket, so that their sender is held back.
+        let taken = if sink.has_room_for_stream() { filled } else { used.max(held) };
+        self.peeked = taken - held;
         self.partial.clear();
-        if after == After::Closed {
-            self.end(&buffer[..held], sink);
-        } else {
-            self.keep(&buffer[..held]);
-        }
-        (bytes, after)
+        self.keep(&buffer[used..taken]);
+        (count, if filled < buffer.len() { After::Drained } else { After::More })
+    }
+
+    /// Lets go of what the last turn handed over: it is kept now.
+    pub fn let_go(&mut self, buffer: &mut [u8]) {
+        // Whatever error there is, the next read meets it as well.
+        let _ = socket::discard(self.descriptor(), &mut buffer[..core::mem::take(&mut self.peeked)]);
     }
 
     /// Keeps what is not a message yet; memory that one long message needed is given back with it.
@@ -164,12 +154,10 @@ impl Connection {
         self.partial.extend_from_slice(rest);
     }
 
-    /// Takes the messages off the front of the buffer's first `filled` bytes and moves the rest to its front: how much
-    /// that is.
-    fn split(&mut self, buffer: &mut [u8], filled: usize, sink: &mut impl Sink) -> usize {
+    /// Takes the messages off the front of the input: how many bytes that was.
+    fn split(&mut self, input: &[u8], sink: &mut impl Sink) -> usize {
         let mut used = 0;
-        self.held_back = false;
-        while let Some(step) = framing::next_message(&mut self.framing, &buffer[used..filled], self.limit) {
+        while let Some(step) = framing::next_message(&mut self.framing, &input[used..], self.limit) {
             used += step.used;
             if step.malformed {
                 sink.malformed();
@@ -178,38 +166,26 @@ impl Connection {
                 sink.receive(Received { sender: self.sender, message, cut: step.cut });
             }
             if !sink.has_room_for_stream() {
-                self.held_back = used < filled;
                 break;
             }
         }
-        buffer.copy_within(used..filled, 0);
-        filled - used
+        used
     }
 
-    fn end(&mut self, rest: &[u8], sink: &mut impl Sink) {
-        let last = framing::last_message(&self.framing, rest);
+    /// When a partial message has waited long enough, in the loop's milliseconds; `None` without one.
+    pub fn partial_deadline_ms(&self) -> Option<u64> {
+        (!self.partial.is_empty()).then_some(self.last_byte_ms + PARTIAL_IDLE_MS)
+    }
+
+    /// Takes the front of a message whose rest never came. The connection must be closed then: what would follow has lost its
+    /// front.
+    pub fn give_up_partial(&mut self, sink: &mut impl Sink) {
+        let partial = core::mem::take(&mut self.partial);
+        let last = framing::last_message(&self.framing, &partial);
         if let Some((message, cut)) = last.and_then(|step| Some((step.message?, step.cut))) {
             let kept = &message[..message.len().min(self.limit)];
             sink.receive(Received { sender: self.sender, message: kept, cut });
         }
         self.framing = Framing::default();
-    }
-
-    /// When a partial message has waited long enough, in the loop's milliseconds; `None` without one.
-    pub fn partial_deadline_ms(&self) -> Option<u64> {
-        (!self.partial.is_empty() && !self.held_back).then_some(self.last_byte_ms + PARTIAL_IDLE_MS)
-    }
-
-    /// Takes what is here as it is, held back or partial. The connection must be closed then: what would follow has lost
-    /// its front.
-    pub fn give_up_partial(&mut self, sink: &mut impl Sink) {
-        let mut rest = &core::mem::take(&mut self.partial)[..];
-        while let Some(step) = framing::next_message(&mut self.framing, rest, self.limit) {
-            rest = &rest[step.used..];
-            if let Some(message) = step.message {
-                sink.receive(Received { sender: self.sender, message, cut: step.cut });
-            }
-        }
-        self.end(rest, sink);
     }
 }

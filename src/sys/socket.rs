@@ -53,12 +53,36 @@ const fn length_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }
 
-/// Reads what is there, at most the slice; 0 is the end of the stream. Never waits on a non-blocking descriptor.
-/// Source: recv(2).
-pub fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+/// Copies what is there, at most the slice, and leaves it in the stream socket; 0 is the end of the stream. Never waits.
+/// Source: recv(2), `MSG_PEEK`.
+pub fn peek(socket: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, libc::MSG_PEEK)
+}
+
+/// Takes as much as the slice is long off the front of a stream socket, where [`peek`] saw it; the slice's content means nothing
+/// afterwards. Source: tcp(7), `MSG_TRUNC`: nothing is copied; unix sockets copy.
+pub fn discard(socket: RawFd, mut peeked: &mut [u8]) -> io::Result<()> {
+    while !peeked.is_empty() {
+        let count = receive(socket, peeked, libc::MSG_TRUNC)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        peeked = peeked.split_at_mut(count.min(peeked.len())).1;
+    }
+    Ok(())
+}
+
+fn receive(socket: RawFd, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
+    let (start, length, flags) = (buffer.as_mut_ptr().cast::<c_void>(), buffer.len(), flags | libc::MSG_DONTWAIT);
     // SAFETY: pointer and length describe one slice, borrowed mutably for the call.
-    let count = unsafe { libc::recv(socket, buffer.as_mut_ptr().cast::<c_void>(), buffer.len(), libc::MSG_DONTWAIT) };
+    let count = unsafe { libc::recv(socket, start, length, flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Lets [`Batch::peek`] see one datagram after the other. `false`: the kernel cannot (unix sockets before 3.4, UDP before 4.7).
+/// Source: socket(7), `SO_PEEK_OFF`.
+pub fn set_peeking(socket: &impl AsRawFd) -> bool {
+    set_option(socket.as_raw_fd(), libc::SO_PEEK_OFF, 0).is_ok()
 }
 
 /// Bytes of one datagram's place: the longest message, and one more that shows a cut.
@@ -70,6 +94,8 @@ pub struct Batch {
     names: Box<[libc::sockaddr_storage; DATAGRAM_BATCH]>,
     lengths: [(usize, usize); DATAGRAM_BATCH],
     together: bool,
+    /// The last peek left its socket's offset where no datagram begins.
+    astray: bool,
 }
 
 /// One datagram of a batch.
@@ -98,12 +124,38 @@ impl Batch {
             names: Box::new(unsafe { zeroed() }),
             lengths: [(0, 0); DATAGRAM_BATCH],
             together: true,
+            astray: false,
         }
     }
 
     /// Takes the datagrams that wait on a socket, at most [`DATAGRAM_BATCH`], and says how many. Never waits: nothing there
     /// is `WouldBlock`. One recvmmsg(2) where the kernel has it (2.6.33), else recvmsg(2) one by one.
     pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
+        self.copy(socket, 0)
+    }
+
+    /// The same, but leaves them in the socket, which [`set_peeking`] prepared, until [`Batch::discard`].
+    pub fn peek(&mut self, socket: RawFd) -> io::Result<usize> {
+        let count = self.copy(socket, libc::MSG_PEEK)?;
+        // Behind a datagram that did not fit, the kernel goes on with the rest of it.
+        let cut = self.lengths[..count].iter().position(|&(kept, sent)| kept < sent);
+        self.astray = cut.is_some();
+        Ok(cut.map_or(count, |place| place + 1))
+    }
+
+    /// Takes the oldest `count` datagrams, which [`Batch::peek`] saw last, off a socket.
+    pub fn discard(&mut self, socket: RawFd, count: usize) -> io::Result<()> {
+        let mut left = count.min(DATAGRAM_BATCH);
+        while left > 0 {
+            // SAFETY: all zero is a valid mmsghdr: no name, no room for bytes.
+            let mut headers: [libc::mmsghdr; DATAGRAM_BATCH] = unsafe { zeroed() };
+            // The whole length counts, so that the offset of the next peek goes back by it.
+            left -= self.call(socket, &mut headers[..left], libc::MSG_TRUNC)?;
+        }
+        if self.astray { set_option(socket, libc::SO_PEEK_OFF, 0) } else { Ok(()) }
+    }
+
+    fn copy(&mut self, socket: RawFd, flags: c_int) -> io::Result<usize> {
         // SAFETY: all zero is a valid iovec (null, 0) and a valid mmsghdr.
         let (mut parts, mut headers): ([libc::iovec; DATAGRAM_BATCH], [libc::mmsghdr; DATAGRAM_BATCH]) =
             unsafe { (zeroed(), zeroed()) };
@@ -118,7 +170,7 @@ impl Batch {
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
         }
-        let count = self.take(socket, &mut headers)?;
+        let count = self.call(socket, &mut headers, flags)?;
         for (length, header) in self.lengths.iter_mut().zip(&headers[..count]) {
             let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             let bytes = header.msg_len as usize;
@@ -127,17 +179,17 @@ impl Batch {
         Ok(count)
     }
 
-    fn take(&mut self, socket: RawFd, headers: &mut [libc::mmsghdr; DATAGRAM_BATCH]) -> io::Result<usize> {
+    fn call(&mut self, socket: RawFd, headers: &mut [libc::mmsghdr], flags: c_int) -> io::Result<usize> {
         if self.together {
-            match receive_together(socket, headers) {
+            match receive_together(socket, headers, flags) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => self.together = false,
                 answer => return answer,
             }
         }
-        receive_one_by_one(socket, headers)
+        receive_one_by_one(socket, headers, flags)
     }
 
-    /// The datagrams of the last [`Batch::receive`], which answered `count`.
+    /// The datagrams of the last [`Batch::receive`] or [`Batch::peek`], which answered `count`.
     pub fn datagrams(&self, count: usize) -> impl Iterator<Item = Datagram<'_>> {
         let places = self.bytes.chunks_exact(PLACE_BYTES);
         places.zip(&self.lengths).zip(self.names.iter()).take(count).map(|((place, &(kept, sent)), name)| Datagram {
@@ -160,7 +212,7 @@ impl core::fmt::Debug for Batch {
     }
 }
 
-fn receive_together(socket: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+fn receive_together(socket: RawFd, headers: &mut [libc::mmsghdr], flags: c_int) -> io::Result<usize> {
     let count = libc::c_uint::try_from(headers.len()).unwrap_or(0);
     // The type of the flags differs between C libraries; the system call itself has one form.
     // SAFETY: every header points to a live name and a live iovec of our own, whose lengths are right; no timeout.
@@ -170,17 +222,17 @@ fn receive_together(socket: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<
             socket,
             headers.as_mut_ptr(),
             count,
-            libc::MSG_DONTWAIT,
+            flags | libc::MSG_DONTWAIT,
             core::ptr::null_mut::<libc::timespec>(),
         )
     };
     usize::try_from(taken).map_err(|_| io::Error::last_os_error())
 }
 
-fn receive_one_by_one(socket: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+fn receive_one_by_one(socket: RawFd, headers: &mut [libc::mmsghdr], flags: c_int) -> io::Result<usize> {
     for (taken, header) in headers.iter_mut().enumerate() {
         // SAFETY: as for receive_together.
-        let length = unsafe { libc::recvmsg(socket, &mut header.msg_hdr, libc::MSG_DONTWAIT) };
+        let length = unsafe { libc::recvmsg(socket, &mut header.msg_hdr, flags | libc::MSG_DONTWAIT) };
         match u32::try_from(length) {
             Ok(length) => header.msg_len = length,
             Err(_) if taken > 0 => return Ok(taken),
@@ -215,8 +267,9 @@ pub unsafe fn address(name: *const libc::sockaddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::UdpSocket;
-    use std::os::unix::net::UnixDatagram;
+    use alloc::string::String;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     fn check_a_batch(together: bool) {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -238,6 +291,75 @@ mod tests {
     fn datagrams_come_together_and_one_by_one_alike() {
         check_a_batch(true);
         check_a_batch(false);
+    }
+
+    fn check_peeking(together: bool, receiver: &impl AsRawFd, send: impl Fn(&[u8])) {
+        assert!(set_peeking(receiver));
+        let receiver = receiver.as_raw_fd();
+        let mut batch = Batch { together, ..Batch::new() };
+        for round in 0..3 {
+            let texts =
+                ["", "one", "", "", "three", "four"].map(|text| alloc::format!("{text}{round}").replace("0", ""));
+            texts.iter().for_each(|text| send(text.as_bytes()));
+            let count = batch.peek(receiver).unwrap();
+            let seen: Vec<_> = batch.datagrams(count).map(|datagram| Vec::from(datagram.bytes)).collect();
+            assert_eq!(seen, texts.map(String::into_bytes));
+            send(b"later");
+            batch.discard(receiver, count).unwrap();
+            assert_eq!(batch.peek(receiver).unwrap(), 1);
+            batch.discard(receiver, 1).unwrap();
+            assert_eq!(batch.peek(receiver).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
+    fn a_peeked_datagram_stays_until_it_is_discarded() {
+        for together in [true, false] {
+            let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let home = receiver.local_addr().unwrap();
+            check_peeking(together, &receiver, |bytes| assert!(sender.send_to(bytes, home).is_ok()));
+            let (sender, receiver) = UnixDatagram::pair().unwrap();
+            check_peeking(together, &receiver, |bytes| assert!(sender.send(bytes).is_ok()));
+        }
+    }
+
+    #[test]
+    fn a_peeked_datagram_that_does_not_fit_costs_no_other() {
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        assert!(set_peeking(&receiver));
+        let sizes = [5, 2 * PLACE_BYTES + 7, 9, PLACE_BYTES + 1, 3, MESSAGE_BYTES_MAX];
+        sizes.iter().for_each(|&bytes| assert!(sender.send(&alloc::vec![b'x'; bytes]).is_ok()));
+        let mut batch = Batch::new();
+        let mut seen = Vec::new();
+        while let Ok(count) = batch.peek(receiver.as_raw_fd()) {
+            seen.extend(batch.datagrams(count).map(|datagram| datagram.bytes.len()));
+            batch.discard(receiver.as_raw_fd(), count).unwrap();
+        }
+        assert_eq!(seen, sizes.map(|bytes| bytes.min(MESSAGE_BYTES_MAX)));
+    }
+
+    fn check_stream(receiver: &impl AsRawFd, sender: &mut impl io::Write) {
+        let receiver = receiver.as_raw_fd();
+        let mut buffer = [0; 64];
+        sender.write_all(b"one two").unwrap();
+        assert_eq!(peek(receiver, &mut buffer).unwrap(), 7);
+        discard(receiver, &mut buffer[..4]).unwrap();
+        sender.write_all(b" three").unwrap();
+        assert_eq!(peek(receiver, &mut buffer).unwrap(), 9);
+        assert_eq!(&buffer[..9], b"two three");
+        assert_eq!(peek(receiver, &mut buffer).unwrap(), 9);
+        discard(receiver, &mut buffer[..9]).unwrap();
+        assert_eq!(peek(receiver, &mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn peeked_bytes_of_a_stream_stay_until_they_are_discarded() {
+        let (mut sender, receiver) = UnixStream::pair().unwrap();
+        check_stream(&receiver, &mut sender);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        check_stream(&listener.accept().unwrap().0, &mut sender);
     }
 
     #[test]

