@@ -73,6 +73,8 @@ pub const SYNC_MS_DEFAULT: u64 = 1_000;
 pub const RETRY_MS_FIRST: u64 = 30_000;
 /// Longest wait between uploads, `Retry-After` included (`max_retry_wait`).
 pub const RETRY_MS_MAX: u64 = 16 * 60 * 1000;
+/// Shortest wait that a `Retry-After` can ask for: one that says 0 each time must not make a flood of requests.
+pub const RETRY_AFTER_MS_MIN: u64 = 1_000;
 /// Time the upload child has for one chunk, from the first byte fed to the answer.
 pub const UPLOAD_MS_MAX: u64 = 120_000;
 /// Time to open a connection, TLS included.

@@ -10,9 +10,9 @@ use crate::ring::{Fault, Retry, StreamState, frame};
 use crate::sys::poll::{GONE, PollFd, READABLE, WRITABLE};
 use crate::sys::process::{self, Pid};
 use crate::sys::{clock, random_bytes};
-use crate::upload::backoff::{self, Policy};
+use crate::upload::backoff;
 use crate::upload::child::{Child, Heard};
-use crate::upload::chunk::{Settled, Sizing};
+use crate::upload::schedule::{Backlog, Next, Schedule, Waiting};
 use crate::upload::{Destination, Outcome, Stream, Verdict};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,18 +22,6 @@ use std::path::PathBuf;
 const PIECE_BYTES: usize = CHUNK_BYTES_MIN;
 /// A clock that the service says is this far off is worth a line: signatures and certificates depend on it.
 const CLOCK_SKEW_S: u32 = 300;
-
-/// What is known of one stream's delivery.
-#[derive(Debug, Default, Clone, Copy)]
-struct Delivery {
-    sizing: Sizing,
-    /// Failures in a row.
-    attempts: u32,
-    /// Not before this moment of the loop's clock.
-    not_before_ms: u64,
-    /// Frames below this sequence are wanted upstream now.
-    flush_below: u64,
-}
 
 /// The chunk that is on its way.
 #[derive(Debug, Clone, Copy)]
@@ -82,13 +70,10 @@ pub struct Story {
 pub struct Uploader {
     buffer: Buffer,
     rejected: Option<PathBuf>,
-    deliveries: [Delivery; Stream::ALL.len()],
-    /// Where the search for a stream to serve starts, so that none waits for ever behind another.
-    next_stream: usize,
+    schedule: Schedule,
     child: Option<Child>,
     leaving: Vec<Pid>,
     in_flight: Option<InFlight>,
-    flush_at_ms: Option<u64>,
     /// Moment of the last success in the loop's clock, or of the start.
     pub progress_ms: u64,
     /// For the status file.
@@ -100,21 +85,19 @@ impl Uploader {
     /// `rejected`: where refused records are kept.
     pub fn new(buffer: &Buffer, rejected: Option<PathBuf>, ring: &DiskRing, now_ms: u64) -> Uploader {
         let now_wall_ms = clock::wall_us() / 1000;
-        let deliveries = Stream::ALL.map(|stream| {
+        let mut schedule = Schedule::new(&backlog(ring), now_ms);
+        for stream in Stream::ALL {
             let retry = state_of(ring, stream).retry;
-            let left = backoff::remaining_ms(retry.next_attempt_us / 1000, retry.wait_ms, now_wall_ms);
-            Delivery { attempts: retry.attempts, not_before_ms: now_ms + left, ..Delivery::default() }
-        });
+            let left_ms = backoff::remaining_ms(retry.next_attempt_us / 1000, retry.wait_ms, now_wall_ms);
+            schedule.resume(stream, retry.attempts, left_ms, now_ms);
+        }
         Uploader {
             buffer: buffer.clone(),
             rejected,
-            deliveries,
-            next_stream: 0,
+            schedule,
             child: None,
             leaving: Vec::new(),
             in_flight: None,
-            // What an earlier run left is due at once; nothing else would wake the loop for it.
-            flush_at_ms: Stream::ALL.iter().any(|&stream| ring.pending(stream as u8).records > 0).then_some(now_ms),
             progress_ms: now_ms,
             story: Story::default(),
         }
@@ -122,21 +105,14 @@ impl Uploader {
 
     /// Makes everything that waits wanted now, whatever the schedule says.
     pub fn flush(&mut self, ring: &DiskRing) {
-        self.flush_at_ms = None;
-        for delivery in &mut self.deliveries {
-            delivery.flush_below = ring.head().sequence;
-            delivery.not_before_ms = 0;
-        }
+        self.schedule.flush(&backlog(ring));
     }
 
     /// The moments at which there is something to do without a descriptor being ready.
     pub fn deadline_ms(&self, ring: &DiskRing) -> Option<u64> {
-        let retry = Stream::ALL
-            .iter()
-            .filter(|&&stream| self.in_flight.is_none() && self.is_wanted(ring, stream))
-            .map(|&stream| self.deliveries[stream as usize].not_before_ms);
         let in_flight = self.in_flight.map(|chunk| chunk.deadline_ms);
-        [self.flush_at_ms, in_flight].into_iter().flatten().chain(retry).min()
+        let scheduled = self.schedule.deadline_ms(&backlog(ring), in_flight.is_some());
+        [scheduled, in_flight].into_iter().flatten().min()
     }
 
     /// Adds what to poll for.
@@ -169,42 +145,16 @@ impl Uploader {
             self.settle(ring, now_ms, &Outcome::new(Verdict::Later, reason), log);
             settled = true;
         }
-        self.set_flush_time(ring, now_ms);
+        let backlog = backlog(ring);
+        self.schedule.advance(&backlog, &self.buffer, now_ms);
         if self.in_flight.is_none() {
-            match self.due(ring, now_ms) {
+            match self.schedule.due(&backlog, now_ms) {
                 Some(stream) => self.start(ring, stream, now_ms, log, make),
                 None => self.dismiss(),
             }
         }
         self.feed(ring);
         settled
-    }
-
-    /// One flush interval after the first record that waits, or as soon as a chunk is full, everything that waits is wanted.
-    fn set_flush_time(&mut self, ring: &DiskRing, now_ms: u64) {
-        let waits = |&stream: &Stream| ring.committed(stream as u8).records > 0 && !self.is_wanted(ring, stream);
-        let fills =
-            |stream: &Stream| waits(stream) && ring.committed(*stream as u8).bytes >= self.buffer.chunk_bytes as u64;
-        if self.flush_at_ms.is_some_and(|moment| now_ms >= moment) || Stream::ALL.iter().any(fills) {
-            self.flush_at_ms = None;
-            self.deliveries.iter_mut().for_each(|delivery| delivery.flush_below = ring.head().sequence);
-        } else if self.flush_at_ms.is_none() && Stream::ALL.iter().any(waits) {
-            self.flush_at_ms = Some(now_ms + self.buffer.flush_ms);
-        }
-    }
-
-    fn is_wanted(&self, ring: &DiskRing, stream: Stream) -> bool {
-        ring.committed(stream as u8).records > 0
-            && state_of(ring, stream).next.sequence < self.deliveries[stream as usize].flush_below
-    }
-
-    fn due(&mut self, ring: &DiskRing, now_ms: u64) -> Option<Stream> {
-        let streams = Stream::ALL.len();
-        let found = (0..streams)
-            .map(|step| Stream::ALL[(self.next_stream + step) % streams])
-            .find(|&stream| now_ms >= self.deliveries[stream as usize].not_before_ms && self.is_wanted(ring, stream))?;
-        self.next_stream = (found as usize + 1) % streams;
-        Some(found)
     }
 
     fn start<D: Destination>(
@@ -215,14 +165,13 @@ impl Uploader {
         log: &mut Log,
         make: impl FnOnce() -> D,
     ) {
-        let delivery = self.deliveries[stream as usize];
-        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, u64::from(delivery.sizing.records_max()));
+        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, u64::from(self.schedule.records_max(stream)));
         if self.child.is_none() {
             match Child::start(make) {
                 Ok(child) => self.child = Some(child),
                 Err(error) => {
                     let reason = alloc::format!("no upload child could be started: {error}");
-                    self.put_off(ring, stream, now_ms, &Outcome::new(Verdict::Later, reason), log);
+                    self.conclude(ring, stream, (0, &Outcome::new(Verdict::Later, reason)), now_ms, log);
                     return;
                 }
             }
@@ -230,7 +179,9 @@ impl Uploader {
         let Some(child) = &mut self.child else { return };
         let mut records = 0;
         let mut read = Ok(true);
-        child.order(stream, delivery.attempts, |outgoing| read = next_piece(ring, stream, outgoing, &mut records));
+        child.order(stream, self.schedule.attempts(stream), |outgoing| {
+            read = next_piece(ring, stream, outgoing, &mut records)
+        });
         match read {
             Ok(done) if records > 0 => {
                 self.in_flight =
@@ -241,7 +192,7 @@ impl Uploader {
             Err(fault) => {
                 child.take_back();
                 let reason = alloc::format!("the ring file cannot be read: {fault}");
-                self.put_off(ring, stream, now_ms, &Outcome::new(Verdict::Later, reason), log);
+                self.conclude(ring, stream, (0, &Outcome::new(Verdict::Later, reason)), now_ms, log);
             }
         }
     }
@@ -287,19 +238,45 @@ impl Uploader {
     fn settle(&mut self, ring: &mut DiskRing, now_ms: u64, outcome: &Outcome, log: &mut Log) {
         let Some(InFlight { stream, records, .. }) = self.in_flight.take() else { return };
         self.note(outcome, stream, now_ms, log);
-        let delivery = &mut self.deliveries[stream as usize];
-        match delivery.sizing.settle(outcome.verdict, records) {
-            Settled::Acknowledge => {
+        self.conclude(ring, stream, (records, outcome), now_ms, log);
+    }
+
+    /// Does with the stream's chunk what the schedule makes of its answer.
+    fn conclude(
+        &mut self,
+        ring: &mut DiskRing,
+        stream: Stream,
+        (records, outcome): (u32, &Outcome),
+        now_ms: u64,
+        log: &mut Log,
+    ) {
+        let mut chance = [0; 4];
+        // Without chance the schedule is still a schedule.
+        let _ = random_bytes(&mut chance);
+        let failures = self.schedule.attempts(stream);
+        let next = self.schedule.settle(stream, (records, outcome), &self.buffer, now_ms, u32::from_le_bytes(chance));
+        match next {
+            Next::Acknowledge => {
                 note_fault(ring.acknowledge(stream as u8), now_ms, log);
-                self.succeed(ring, stream, now_ms, log);
+                self.succeed(ring, stream, failures, now_ms, log);
             }
-            Settled::Halve => ring.put_back(stream as u8),
-            Settled::SetAside => {
+            Next::Halve => ring.put_back(stream as u8),
+            Next::SetAside => {
                 self.set_aside(ring, stream, outcome, now_ms, log);
                 note_fault(ring.refuse(stream as u8), now_ms, log);
-                self.succeed(ring, stream, now_ms, log);
+                self.succeed(ring, stream, failures, now_ms, log);
             }
-            Settled::Wait => self.put_off(ring, stream, now_ms, outcome, log),
+            Next::Wait { wait_ms } => {
+                ring.put_back(stream as u8);
+                self.put_off(ring, stream, outcome, (now_ms, wait_ms), log);
+            }
+            Next::Discard { wait_ms } => {
+                let (failures, name) = (failures + 1, stream.name());
+                let text = format_args!("{failures} attempts at one chunk of {name}: discarded, as retry_limit says");
+                log.line(LogLevel::Error, text);
+                note_fault(ring.discard(stream as u8), now_ms, log);
+                self.put_off(ring, stream, outcome, (now_ms, wait_ms), log);
+            }
         }
     }
 
@@ -319,48 +296,28 @@ impl Uploader {
         }
     }
 
-    fn succeed(&mut self, ring: &mut DiskRing, stream: Stream, now_ms: u64, log: &mut Log) {
-        let delivery = &mut self.deliveries[stream as usize];
-        if delivery.attempts > 0 {
+    fn succeed(&mut self, ring: &mut DiskRing, stream: Stream, failures: u32, now_ms: u64, log: &mut Log) {
+        self.progress_ms = now_ms;
+        if failures > 0 {
             log.over("upload");
-            log.line(
-                LogLevel::Info,
-                format_args!("uploads of {} go on after {} failures", stream.name(), delivery.attempts),
-            );
-            delivery.attempts = 0;
+            let text = format_args!("uploads of {} go on after {failures} failures", stream.name());
+            log.line(LogLevel::Info, text);
             ring.set_retry(stream as u8, Retry::default());
         }
-        delivery.not_before_ms = now_ms;
-        self.progress_ms = now_ms;
     }
 
-    /// Leaves the chunk where it is until its schedule says so, or discards it at the limit that the configuration set.
-    fn put_off(&mut self, ring: &mut DiskRing, stream: Stream, now_ms: u64, outcome: &Outcome, log: &mut Log) {
-        let policy = Policy { first_ms: self.buffer.retry_wait_ms, max_ms: self.buffer.retry_wait_max_ms };
-        let delivery = &mut self.deliveries[stream as usize];
-        delivery.attempts = delivery.attempts.saturating_add(1);
-        let mut chance = [0; 4];
-        // Without chance the schedule is still a schedule.
-        let _ = random_bytes(&mut chance);
-        let wait_ms = backoff::wait_ms(policy, delivery.attempts, outcome, u32::from_le_bytes(chance));
-        delivery.not_before_ms = now_ms + wait_ms;
-        if self.buffer.retry_limit.is_some_and(|limit| delivery.attempts >= limit) {
-            let text = format_args!(
-                "{} attempts at one chunk of {}: discarded, as retry_limit says",
-                delivery.attempts,
-                stream.name()
-            );
-            log.line(LogLevel::Error, text);
-            delivery.attempts = 0;
-            note_fault(ring.discard(stream as u8), now_ms, log);
-        } else {
-            ring.put_back(stream as u8);
-        }
+    /// Writes down when the stream is tried again, for the next run and for the operator.
+    fn put_off(
+        &self,
+        ring: &mut DiskRing,
+        stream: Stream,
+        outcome: &Outcome,
+        (now_ms, wait_ms): (u64, u64),
+        log: &mut Log,
+    ) {
         let next_attempt_us = clock::wall_us() + wait_ms * 1000;
-        ring.set_retry(
-            stream as u8,
-            Retry { attempts: delivery.attempts, reason: outcome.status, next_attempt_us, wait_ms },
-        );
+        let attempts = self.schedule.attempts(stream);
+        ring.set_retry(stream as u8, Retry { attempts, reason: outcome.status, next_attempt_us, wait_ms });
         let text =
             format_args!("upload of {} put off for {} s: {}", stream.name(), wait_ms.div_ceil(1000), outcome.reason);
         log.limited(now_ms, LogLevel::Warn, "upload", text);
@@ -424,7 +381,7 @@ impl Uploader {
     /// Uploads succeed, or one is under way that may: none of its stream has failed since the last success, and it began within
     /// this time.
     pub fn is_moving(&self, now_ms: u64, within_ms: u64) -> bool {
-        let started = self.in_flight.filter(|chunk| self.deliveries[chunk.stream as usize].attempts == 0);
+        let started = self.in_flight.filter(|chunk| self.schedule.attempts(chunk.stream) == 0);
         let latest_ms = started.map_or(0, |chunk| chunk.deadline_ms - UPLOAD_MS_MAX).max(self.progress_ms);
         now_ms.saturating_sub(latest_ms) < within_ms
     }
@@ -445,8 +402,8 @@ impl Uploader {
 
     /// Seconds until a stream is tried again, if it waits for that, and how often it failed.
     pub fn retry_of(&self, stream: Stream, now_ms: u64) -> (u64, u32) {
-        let delivery = &self.deliveries[stream as usize];
-        (delivery.not_before_ms.saturating_sub(now_ms).div_ceil(1000), delivery.attempts)
+        let left_ms = self.schedule.not_before_ms(stream).saturating_sub(now_ms);
+        (left_ms.div_ceil(1000), self.schedule.attempts(stream))
     }
 }
 
@@ -462,6 +419,16 @@ fn note_fault(settled: Result<(), Fault>, now_ms: u64, log: &mut Log) {
     if let Err(fault) = settled {
         log.limited(now_ms, LogLevel::Error, "disk", format_args!("the ring file cannot be written: {fault}"));
     }
+}
+
+/// What the file has and the schedule decides about.
+fn backlog(ring: &DiskRing) -> Backlog {
+    let streams = Stream::ALL.map(|stream| {
+        let committed = ring.committed(stream as u8);
+        let first = state_of(ring, stream).next.sequence;
+        Waiting { records: committed.records, bytes: committed.bytes, first }
+    });
+    Backlog { streams, head: ring.head().sequence }
 }
 
 fn is_ready(set: &[PollFd]) -> bool {

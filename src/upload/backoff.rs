@@ -3,10 +3,11 @@
 //! | answer | wait |
 //! |---|---|
 //! | network, timeout, 401, 408, 5xx | first, twice that, four times ... at most the longest, each ±12.5 % |
-//! | `Retry-After` | as told, at most the longest |
+//! | `Retry-After` | as told, at least a second, at most the longest |
 //! | 403, 404 | eight times the schedule: roles and clocks take their time |
 
 use super::Outcome;
+use crate::limits::RETRY_AFTER_MS_MIN;
 
 /// The wait of 403 and 404, in first waits.
 const SLOW_FACTOR: u64 = 8;
@@ -24,7 +25,7 @@ pub struct Policy {
 /// spread. Source: the original's schedule, 30 s doubling with ±12.5 %.
 pub fn wait_ms(policy: Policy, attempts: u32, outcome: &Outcome, chance: u32) -> u64 {
     if let Some(seconds) = outcome.retry_after_s {
-        return (u64::from(seconds) * 1000).min(policy.max_ms);
+        return (u64::from(seconds) * 1000).max(RETRY_AFTER_MS_MIN).min(policy.max_ms);
     }
     let factor = if matches!(outcome.status, 403 | 404) { SLOW_FACTOR } else { 1 };
     let doubled = 1_u64.checked_shl(attempts.saturating_sub(1).min(32)).unwrap_or(u64::MAX);
@@ -72,9 +73,9 @@ mod tests {
     }
 
     #[test]
-    fn the_service_may_say_when_but_not_beyond_the_longest_wait() {
+    fn the_service_may_say_when_but_not_at_once_nor_beyond_the_longest_wait() {
         check(429, Some(7), 3, 7_000..=7_000);
-        check(503, Some(0), 3, 0..=0);
+        check(503, Some(0), 3, 1_000..=1_000);
         check(503, Some(u32::MAX), 1, 960_000..=960_000);
     }
 

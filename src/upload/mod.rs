@@ -1,6 +1,6 @@
 //! From frames to answers: which frames go next, the child that renders and posts them, and what its answer means.
 //!
-//! [`chunk`] and [`backoff`] decide, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
+//! [`schedule`], with [`chunk`] and [`backoff`], decides, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
 //! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
 
 pub mod admin_conf;
@@ -23,6 +23,7 @@ pub mod oms;
 pub mod proxy;
 #[cfg(feature = "std")]
 pub mod render;
+pub mod schedule;
 #[cfg(feature = "std")]
 pub mod stdout;
 pub mod text;
