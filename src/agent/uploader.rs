@@ -111,8 +111,9 @@ impl Uploader {
     /// The moments at which there is something to do without a descriptor being ready.
     pub fn deadline_ms(&self, ring: &DiskRing) -> Option<u64> {
         let in_flight = self.in_flight.map(|chunk| chunk.deadline_ms);
+        let idle = (self.child.is_some() && in_flight.is_none()).then_some(self.schedule.flows_until_ms());
         let scheduled = self.schedule.deadline_ms(&backlog(ring), in_flight.is_some());
-        [scheduled, in_flight].into_iter().flatten().min()
+        [scheduled, in_flight, idle].into_iter().flatten().min()
     }
 
     /// Adds what to poll for.
@@ -136,7 +137,7 @@ impl Uploader {
     ) -> bool {
         self.leaving.retain(|&pid| process::reap(pid).is_none());
         let mut settled = false;
-        if is_ready(set) && self.in_flight.is_some() {
+        if is_ready(set) {
             settled = self.listen(ring, now_ms, log);
         }
         if self.in_flight.is_some_and(|chunk| now_ms >= chunk.deadline_ms) {
@@ -150,6 +151,7 @@ impl Uploader {
         if self.in_flight.is_none() {
             match self.schedule.due(&backlog, now_ms) {
                 Some(stream) => self.start(ring, stream, now_ms, log, make),
+                None if now_ms < self.schedule.flows_until_ms() => {}
                 None => self.dismiss(),
             }
         }

@@ -8,6 +8,7 @@ use super::backoff::{self, Policy};
 use super::chunk::{Settled, Sizing};
 use super::{Outcome, Stream};
 use crate::config::Buffer;
+use crate::limits::LINGER_MS;
 
 /// What of one stream waits and may be sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +69,16 @@ pub struct Schedule {
     /// Where the search for a stream to serve starts, so that none waits for ever behind another.
     next_stream: usize,
     flush_at_ms: Option<u64>,
+    /// Until then a chunk that filled before its flush interval promises another.
+    flows_until_ms: u64,
 }
 
 impl Schedule {
     /// A schedule that begins now. What an earlier run left is due at once: nothing else would wake the loop for it.
     pub fn new(backlog: &Backlog, now_ms: u64) -> Schedule {
         let left = backlog.streams.iter().any(|waiting| waiting.records > 0);
-        Schedule { deliveries: Default::default(), next_stream: 0, flush_at_ms: left.then_some(now_ms) }
+        let flush_at_ms = left.then_some(now_ms);
+        Schedule { deliveries: Default::default(), next_stream: 0, flush_at_ms, flows_until_ms: 0 }
     }
 
     /// Goes on with the failures of an earlier run: so many, the next attempt due in so many milliseconds.
@@ -94,6 +98,9 @@ impl Schedule {
         let mut unwanted = Stream::ALL.iter().filter(|&&stream| self.has_unwanted(backlog, stream)).peekable();
         let waits = unwanted.peek().is_some();
         let fills = unwanted.any(|&stream| backlog.streams[stream as usize].bytes >= buffer.chunk_bytes as u64);
+        if fills {
+            self.flows_until_ms = now_ms + LINGER_MS;
+        }
         if fills || self.flush_at_ms.is_some_and(|moment| now_ms >= moment) {
             self.want_all(backlog);
         } else if waits && self.flush_at_ms.is_none() {
@@ -132,6 +139,11 @@ impl Schedule {
             .filter(|&&stream| !busy && self.is_wanted(backlog, stream))
             .map(|&stream| self.deliveries[stream as usize].not_before_ms);
         self.flush_at_ms.into_iter().chain(retry).min()
+    }
+
+    /// Until when another chunk is expected soon, so that the connection is worth keeping.
+    pub fn flows_until_ms(&self) -> u64 {
+        self.flows_until_ms
     }
 
     /// Records in the stream's next chunk at most.
