@@ -151,7 +151,7 @@ impl<S: Storage> Ring<S> {
         let layout = Layout::new(file_bytes).ok_or(OpenError::TooSmall(file_bytes))?;
         let old = match place.current()? {
             None => None,
-            Some(storage) => match Ring::open_as_it_is(storage, now_us) {
+            Some(storage) => match Ring::open_as_it_is(storage, layout, now_us) {
                 Ok(ring) => Some(ring),
                 Err(OpenError::Blank) => None,
                 Err(error) => return Err(error),
@@ -198,11 +198,13 @@ impl<S: Storage> Ring<S> {
         Ok(ring)
     }
 
-    fn open_as_it_is(mut storage: S, now_us: u64) -> Result<(Ring<S>, Opened), OpenError> {
+    /// Opens what is there. Space that the file lacks is claimed only if it has the `wanted` layout: what it says of its size may be
+    /// damaged, and with another size it is only read.
+    fn open_as_it_is(mut storage: S, wanted: Layout, now_us: u64) -> Result<(Ring<S>, Opened), OpenError> {
         let mut window = Vec::new();
         let recovered = recover(&storage, now_us, &mut window)?;
-        if storage.len()? < recovered.ground.layout.file_bytes {
-            storage.allocate(recovered.ground.layout.file_bytes)?;
+        if recovered.ground.layout == wanted && storage.len()? < wanted.file_bytes {
+            storage.allocate(wanted.file_bytes)?;
         }
         if recovered.header_damaged {
             let Cursor { file_bytes, salt, created_us, .. } = recovered.cursor;

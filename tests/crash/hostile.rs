@@ -4,7 +4,7 @@
 use crate::every_write::{check_sum, pending};
 use crate::random::{Random, Where, from_environment, seed};
 use crate::storage::Disk;
-use omsd::limits::STREAMS_MAX;
+use omsd::limits::{RING_BYTES_MAX, STREAMS_MAX};
 use omsd::ring::cursor::Cursor;
 use omsd::ring::frame::{Header, Seal};
 use omsd::ring::layout::{DATA_OFFSET, FileHeader, HEADER_OFFSETS, Layout, SLOT_OFFSETS};
@@ -189,4 +189,21 @@ fn a_file_full_of_forged_headers_does_not_keep_the_opener_busy() {
     Ring::open(&mut disk.clone(), file_bytes, 1, 1).unwrap();
     let read = disk.0.borrow().bytes_read.get();
     assert!(read < 80 * file_bytes, "read {} times the file", read / file_bytes);
+}
+
+#[test]
+fn a_file_that_says_it_is_large_neither_gets_the_space_nor_the_time() {
+    let (salt, file_bytes, claimed) = (7, DATA_OFFSET + 4096, RING_BYTES_MAX);
+    let mut bytes = vec![0; usize::try_from(file_bytes).unwrap()];
+    for offset in HEADER_OFFSETS {
+        put(&mut bytes, offset, &FileHeader { file_bytes: claimed, salt, created_us: 0 }.encode());
+    }
+    let mut cursor = Cursor::new(salt, claimed, 0);
+    cursor.head.position = claimed / 2;
+    put(&mut bytes, SLOT_OFFSETS[0], &cursor.encode());
+    let disk = Disk::holding(bytes);
+    Ring::open(&mut disk.clone(), file_bytes, 1, 1).unwrap();
+    let world = disk.0.borrow();
+    assert!(world.files.iter().all(|file| file.len() as u64 <= file_bytes));
+    assert!(world.bytes_read.get() < 1_000_000, "read {} bytes", world.bytes_read.get());
 }
