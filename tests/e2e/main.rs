@@ -11,6 +11,7 @@
 mod harness;
 
 mod all_goes_through_the_proxy;
+mod answers_from_hell;
 mod configuration_errors_are_named;
 mod demo_prints_records;
 mod endpoint_answers_503_then_recovers;

@@ -3,12 +3,14 @@
 //! `OMSD_BIN` names the binary under test (default: the one cargo built), `OMSD_SYSLOG_NG` syslog-ng's.
 //! Nothing sleeps for a fixed time: every wait ends with what it waits for, or fails at its deadline and shows all there is to know.
 
+mod memory;
 mod messages;
 mod omsd;
 mod peers;
 mod proxy;
 mod site;
 
+pub use memory::{Watch, children_of};
 pub use messages::Numbered;
 pub use omsd::{Omsd, Output, command, run};
 pub use peers::{Rsyslog, SyslogNg, logger};
@@ -29,10 +31,16 @@ pub fn omsd_bin() -> PathBuf {
 
 /// Looks every few milliseconds until `condition` holds; fails with `what` at the deadline.
 #[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_for(PATIENCE, what, condition);
+}
+
+/// The same for what takes longer than [`PATIENCE`].
+#[track_caller]
+pub fn wait_for(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", patience.as_secs());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
