@@ -2,11 +2,10 @@
 //! a redirect, with a page of ten megabytes. Whatever it is, omsd stays up and small, says what it was, and once the service is well again delivers
 //! everything; twice only what the service took without an answer that could be read. An answer that is odd but good is taken as good.
 
-use crate::harness::{Numbered, PATIENCE, Site, Source, Watch, wait_for, wait_until};
+use crate::harness::{Numbered, Site, Source, Watch, at_the_same_time, send_over_tcp, wait_for, wait_until};
 use omsd_standin::serde_json::Value;
 use omsd_standin::{Answer, Manner, Options, Refusal, RefuseWhen, Route, Standin};
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 const COUNT: usize = 300;
@@ -18,7 +17,6 @@ const TOLD_WITHIN: Duration = Duration::from_secs(90);
 
 /// A bad answer, and what omsd says of it.
 struct Bad {
-    name: &'static str,
     answer: Answer,
     /// The HTTP status told; 0: none arrived.
     status: u16,
@@ -32,10 +30,10 @@ fn bad_answers_are_told_and_cost_nothing() {
     let location = format!("{}/OperationalData.svc/PostJsonDataItems", elsewhere.url());
     let redirect = |status| Answer { status, ..Answer::manner(Manner::Redirect(location.clone())) };
     let with = |status, manner| Answer { status, manner, ..Answer::default() };
-    let bad = |name, answer, status, reason| Bad { name, answer, status, reason };
+    let bad = |name, answer, status, reason| (name, Bad { answer, status, reason });
     let (waited, closed) = ("waited too long for an answer", "closed before the answer");
     let (own, unreadable) = ("an error of its own", "not an answer we can read");
-    at_the_same_time(vec![
+    let rows = vec![
         bad("silence", Answer::manner(Manner::Silence { taken: false }), 0, waited),
         bad("silence once the records were kept", Answer::manner(Manner::Silence { taken: true }), 0, waited),
         bad("a byte a second", with(503, Manner::Trickle), 0, waited),
@@ -52,19 +50,12 @@ fn bad_answers_are_told_and_cost_nothing() {
         bad("page of ten megabytes", with(500, Manner::Large(PAGE_BYTES)), 500, own),
         bad("redirect", redirect(302), 302, "redirect, which is not followed"),
         bad("redirect that keeps the method", redirect(307), 307, "redirect, which is not followed"),
-    ]);
+    ];
+    at_the_same_time(rows, check_bad);
     assert_eq!(elsewhere.seen().counts.connections, 0, "a redirect was followed");
 }
 
-fn at_the_same_time(rows: Vec<Bad>) {
-    let named = |row: &Bad| std::thread::Builder::new().name(row.name.to_owned());
-    let running: Vec<_> =
-        rows.into_iter().map(|row| named(&row).spawn(move || check_bad(&row)).expect("a thread")).collect();
-    let failed: Vec<_> = running.into_iter().filter_map(|row| row.join().err()).collect();
-    assert!(failed.is_empty(), "{} rows failed, see above", failed.len());
-}
-
-fn check_bad(row: &Bad) {
+fn check_bad(row: Bad) {
     let site = Site::new();
     let source = Source::tcp();
     site.configure(&[source], "");
@@ -72,7 +63,7 @@ fn check_bad(row: &Bad) {
     let omsd = site.start();
     let watch = Watch::start(omsd.pid());
     let messages = Numbered::new(COUNT);
-    send(source, &messages.lines());
+    let _stream = send_over_tcp(source, &messages.lines());
 
     wait_for(TOLD_WITHIN, "omsd says what it was", || omsd.stderr().contains("upload of syslog put off"));
     assert!(omsd.stderr().contains(row.reason), "{}", omsd.stderr());
@@ -135,7 +126,7 @@ fn check_good(answer: Answer) {
     let messages = Numbered::new(COUNT);
     let lines = messages.lines();
     let (before, after) = lines.split_at(lines.len() / 2);
-    let mut stream = send(source, before);
+    let mut stream = send_over_tcp(source, before);
     site.wait("the first request", |seen| seen.counts.taken > 0);
     stream.write_all(after.as_bytes()).expect("omsd reads"); // another request, on the same connection or a new one
     messages.expect_once_each(&site, |_, _| {});
@@ -166,7 +157,7 @@ fn check_refused(answer: Answer) {
     let omsd = site.start();
     let watch = Watch::start(omsd.pid());
     let messages = Numbered::new(20);
-    send(source, &messages.lines());
+    let _stream = send_over_tcp(source, &messages.lines());
     wait_until("one record is refused, the others are sent", || {
         let stream = &site.status()["streams"][0];
         stream["refused"] == 1 && stream["sent"] == 20
@@ -178,18 +169,11 @@ fn check_refused(answer: Answer) {
     check_small(watch);
 }
 
-#[track_caller]
-fn send(source: Source, lines: &str) -> TcpStream {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, source.port())).expect("omsd listens");
-    stream.write_all(lines.as_bytes()).expect("omsd reads");
-    stream
-}
-
 /// The status once so many syslog records are sent and none waits.
 #[track_caller]
 fn settled(site: &Site, sent: usize) -> Value {
     let mut status = Value::Null;
-    wait_for(PATIENCE, "all is sent, nothing waits", || {
+    wait_until("all is sent, nothing waits", || {
         status = site.status();
         status["streams"][0]["sent"] == sent && status["streams"][0]["pending"] == 0
     });
