@@ -169,6 +169,27 @@ fn check_refused(answer: Answer) {
     check_small(watch);
 }
 
+/// What a large request meets at a proxy with a smaller bound.
+#[test]
+fn a_refusal_before_the_body_was_read_halves_the_request() {
+    let site = Site::new();
+    let source = Source::tcp();
+    site.configure(&[source], "");
+    site.standin.answer_next(Route::Data, [Answer { status: 413, ..Answer::manner(Manner::Early) }]);
+    let omsd = site.start();
+    // Some 400 KB even when compressed: more than a connection takes before its other end reads.
+    let noise = |number: u64| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let texts: Vec<String> = (0..900).map(|number| (60 * number..60 * number + 60).map(noise).collect()).collect();
+    let lines: String = texts.iter().map(|text| format!("<13>Nov 22 20:00:00 web01 app: {text}\n")).collect();
+    let _stream = send_over_tcp(source, &lines);
+    let status = settled(&site, texts.len());
+    assert_eq!(status["streams"][0]["refused"], 0, "{status}");
+    assert!(!omsd.stderr().contains("put off"), "the answer was not seen: {}", omsd.stderr());
+    let seen = site.standin.seen();
+    assert_eq!((seen.requests[0].status, seen.requests[1].records), (413, 450), "half of it went next");
+    assert!(seen.messages().eq(texts.iter().map(String::as_str)), "each once and in order");
+}
+
 /// The status once so many syslog records are sent and none waits.
 #[track_caller]
 fn settled(site: &Site, sent: usize) -> Value {
