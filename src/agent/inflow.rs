@@ -2,15 +2,12 @@
 
 use crate::config::FullAction;
 use crate::intake::{Datagrams, Received, Sink};
-use crate::limits::{DATAGRAM_BATCH, FRAME_BYTES_MAX, HOLD_MS_MAX, RECORD_HEADER_BYTES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, HOLD_MS_MAX, RECORD_HEADER_BYTES_MAX};
 use crate::record::encode;
 use crate::ring::disk::DiskRing;
 use crate::ring::{AppendError, Loss, frame};
 use crate::sys::clock;
 use crate::upload::Stream;
-
-/// Room that one batch of datagrams may need.
-const BATCH_BYTES_MAX: u64 = (DATAGRAM_BATCH * FRAME_BYTES_MAX) as u64;
 
 /// What the way into the ring depends on.
 #[derive(Debug, Clone, Copy)]
@@ -44,18 +41,26 @@ impl<'a> Inflow<'a> {
 
     /// Whether stream senders may go on.
     pub fn room_for_streams(&self) -> bool {
-        !self.hold || self.ring.free_bytes() >= FRAME_BYTES_MAX as u64
+        !self.hold || self.room() > 0
     }
 
     /// Which datagram sockets may be read.
     pub fn datagrams_wanted(&self) -> Datagrams {
-        let (free_bytes, ring_bytes) = (self.ring.free_bytes(), self.ring.data_bytes());
         match self.action {
-            FullAction::Block if free_bytes < BATCH_BYTES_MAX.min(ring_bytes / 2) => Datagrams::None,
+            _ if !self.datagrams_can_wait() || self.room() > 0 => Datagrams::All,
+            FullAction::Block => Datagrams::None,
             // The same room that a stream needs: with more, streams would take it all before datagrams had a turn.
-            FullAction::HoldStreams if self.moving && free_bytes < FRAME_BYTES_MAX as u64 => Datagrams::Filling,
-            _ => Datagrams::All,
+            _ => Datagrams::Filling,
         }
+    }
+
+    /// Datagrams stay in their sockets rather than overwrite what waits.
+    fn datagrams_can_wait(&self) -> bool {
+        self.action == FullAction::Block || (self.action == FullAction::HoldStreams && self.moving)
+    }
+
+    fn room(&self) -> usize {
+        usize::try_from(self.ring.free_bytes() / FRAME_BYTES_MAX as u64).unwrap_or(usize::MAX)
     }
 
     /// Appends a record that the agent made itself.
@@ -69,7 +74,7 @@ impl<'a> Inflow<'a> {
     }
 
     fn put(&mut self, stream: Stream, flags: u8, parts: &[&[u8]]) {
-        if self.action == FullAction::DropNewest && self.ring.free_bytes() < FRAME_BYTES_MAX as u64 {
+        if self.action == FullAction::DropNewest && self.room() == 0 {
             self.ring.count(stream as u8, Loss::Dropped, 1, self.received_us);
             return;
         }
@@ -93,6 +98,10 @@ impl Sink for Inflow<'_> {
 
     fn has_room_for_stream(&self) -> bool {
         self.room_for_streams()
+    }
+
+    fn room_for_datagrams(&self) -> usize {
+        if self.datagrams_can_wait() { self.room() } else { usize::MAX }
     }
 
     fn datagrams(&self) -> Datagrams {

@@ -4,7 +4,7 @@ use super::framing::without_line_end;
 use super::{Datagrams, Received, Sink};
 use crate::limits::{DATAGRAM_BATCH, UDP_RECEIVE_BUFFER_BYTES};
 use crate::record::Sender;
-use crate::sys::socket::{self, Batch};
+use crate::sys::socket::{self, Batch, Datagram};
 use core::net::IpAddr;
 use std::fs;
 use std::io;
@@ -27,10 +27,17 @@ pub struct DatagramSource {
     limit: usize,
     /// Datagrams stay in the socket until they are kept; not on kernels that cannot show more than the first.
     peeks: bool,
-    /// So many were handed over and are still in the socket.
-    peeked: usize,
+    /// What was handed over and is still in the socket.
+    peeked: Peeked,
     /// How long reads may be gathered; 0 for unix sockets, whose senders would be blocked after ten datagrams.
     pub gather_ms: u64,
+}
+
+/// The front of a socket's queue, as [`Batch::discard`] wants it.
+#[derive(Debug, Default)]
+struct Peeked {
+    count: usize,
+    cut: bool,
 }
 
 impl DatagramSource {
@@ -51,7 +58,7 @@ impl DatagramSource {
 
     fn new(socket: OwnedFd, is_udp: bool, limit: usize, gather_ms: u64) -> DatagramSource {
         let peeks = socket::set_peeking(&socket);
-        DatagramSource { socket, is_udp, limit, peeks, peeked: 0, gather_ms }
+        DatagramSource { socket, is_udp, limit, peeks, peeked: Peeked::default(), gather_ms }
     }
 
     /// What to poll for reading.
@@ -69,32 +76,49 @@ impl DatagramSource {
         }
     }
 
-    /// Hands over what waits, at most a batch: how many bytes that was; `true`: there may be more.
+    /// Hands over what waits, at most a batch and what there is room for: how many bytes that was; `true`: there may be more.
     pub fn turn(&mut self, batch: &mut Batch, sink: &mut impl Sink) -> (usize, bool) {
-        let socket = self.descriptor();
-        let answer = if self.peeks { batch.peek(socket) } else { batch.receive(socket) };
+        if !self.is_wanted(sink.datagrams()) {
+            return (0, false);
+        }
+        let (socket, count_max) = (self.descriptor(), sink.room_for_datagrams().clamp(1, DATAGRAM_BATCH));
+        let answer = if self.peeks { batch.peek(socket, count_max) } else { batch.receive(socket, count_max) };
         // An error of a socket that is not the end of it (a port unreachable, say) is reported once and gone.
         let Ok(count) = answer else { return (0, false) };
         let mut bytes = 0;
+        let mut peeked = Peeked::default();
         for datagram in batch.datagrams(count) {
             bytes += datagram.bytes.len();
-            let cut = datagram.cut || datagram.bytes.len() > self.limit;
-            let message = without_line_end(&datagram.bytes[..datagram.bytes.len().min(self.limit)]);
-            if message.is_empty() {
-                sink.malformed();
-            } else {
-                let sender = datagram.sender.map_or(Sender::Local, Sender::Address);
-                sink.receive(Received { sender, message, cut });
+            peeked = Peeked { count: peeked.count + 1, cut: datagram.cut };
+            self.hand_over(&datagram, sink);
+            if self.peeks && datagram.cut {
+                break;
             }
         }
-        self.peeked = if self.peeks { count } else { 0 };
-        (bytes, count == DATAGRAM_BATCH)
+        if self.peeks {
+            self.peeked = peeked;
+        }
+        (bytes, count == count_max)
+    }
+
+    fn hand_over(&self, datagram: &Datagram<'_>, sink: &mut impl Sink) {
+        let cut = datagram.cut || datagram.bytes.len() > self.limit;
+        let message = without_line_end(&datagram.bytes[..datagram.bytes.len().min(self.limit)]);
+        if message.is_empty() {
+            sink.malformed();
+        } else {
+            let sender = datagram.sender.map_or(Sender::Local, Sender::Address);
+            sink.receive(Received { sender, message, cut });
+        }
     }
 
     /// Lets go of what the last turn handed over: it is kept now.
     pub fn let_go(&mut self, batch: &mut Batch) {
-        // Whatever error there is, the next read meets it as well.
-        let _ = batch.discard(self.descriptor(), core::mem::take(&mut self.peeked));
+        let Peeked { count, cut } = core::mem::take(&mut self.peeked);
+        if count > 0 {
+            // Whatever error there is, the next read meets it as well.
+            let _ = batch.discard(self.descriptor(), count, cut);
+        }
     }
 }
 

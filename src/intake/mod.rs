@@ -47,6 +47,8 @@ pub trait Sink {
     fn has_room_for_stream(&self) -> bool;
     /// Which datagram sockets may be read.
     fn datagrams(&self) -> Datagrams;
+    /// How many datagrams of any size may be taken at once, as more of them can wait in their sockets.
+    fn room_for_datagrams(&self) -> usize;
     /// Keeps for good what was received: the sockets let go of it next. What the disk does not take waits in memory.
     fn keep(&mut self);
     /// Something came that is no message: an empty datagram, or a stream out of step.

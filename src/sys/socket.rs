@@ -94,8 +94,6 @@ pub struct Batch {
     names: Box<[libc::sockaddr_storage; DATAGRAM_BATCH]>,
     lengths: [(usize, usize); DATAGRAM_BATCH],
     together: bool,
-    /// The last peek left its socket's offset where no datagram begins.
-    astray: bool,
 }
 
 /// One datagram of a batch.
@@ -124,27 +122,24 @@ impl Batch {
             names: Box::new(unsafe { zeroed() }),
             lengths: [(0, 0); DATAGRAM_BATCH],
             together: true,
-            astray: false,
         }
     }
 
-    /// Takes the datagrams that wait on a socket, at most [`DATAGRAM_BATCH`], and says how many. Never waits: nothing there
+    /// Takes the datagrams that wait on a socket, at most `count_max` and [`DATAGRAM_BATCH`], and says how many. Never waits: nothing there
     /// is `WouldBlock`. One recvmmsg(2) where the kernel has it (2.6.33), else recvmsg(2) one by one.
-    pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
-        self.copy(socket, 0)
+    pub fn receive(&mut self, socket: RawFd, count_max: usize) -> io::Result<usize> {
+        self.copy(socket, count_max, 0)
     }
 
-    /// The same, but leaves them in the socket, which [`set_peeking`] prepared, until [`Batch::discard`].
-    pub fn peek(&mut self, socket: RawFd) -> io::Result<usize> {
-        let count = self.copy(socket, libc::MSG_PEEK)?;
-        // Behind a datagram that did not fit, the kernel goes on with the rest of it.
-        let cut = self.lengths[..count].iter().position(|&(kept, sent)| kept < sent);
-        self.astray = cut.is_some();
-        Ok(cut.map_or(count, |place| place + 1))
+    /// The same, but leaves them in the socket, which [`set_peeking`] prepared, until [`Batch::discard`]. Behind one that is
+    /// cut the kernel goes on with its rest: what follows it is none of the socket's datagrams.
+    pub fn peek(&mut self, socket: RawFd, count_max: usize) -> io::Result<usize> {
+        self.copy(socket, count_max, libc::MSG_PEEK)
     }
 
-    /// Takes the oldest `count` datagrams, which [`Batch::peek`] saw last, off a socket.
-    pub fn discard(&mut self, socket: RawFd, count: usize) -> io::Result<()> {
+    /// Takes the oldest `count` datagrams off a socket, which [`Batch::peek`] saw. `cut`: the last of them was, so that the next peek
+    /// must be told where to begin.
+    pub fn discard(&mut self, socket: RawFd, count: usize, cut: bool) -> io::Result<()> {
         let mut left = count.min(DATAGRAM_BATCH);
         while left > 0 {
             // SAFETY: all zero is a valid mmsghdr: no name, no room for bytes.
@@ -152,10 +147,10 @@ impl Batch {
             // The whole length counts, so that the offset of the next peek goes back by it.
             left -= self.call(socket, &mut headers[..left], libc::MSG_TRUNC)?;
         }
-        if self.astray { set_option(socket, libc::SO_PEEK_OFF, 0) } else { Ok(()) }
+        if cut { set_option(socket, libc::SO_PEEK_OFF, 0) } else { Ok(()) }
     }
 
-    fn copy(&mut self, socket: RawFd, flags: c_int) -> io::Result<usize> {
+    fn copy(&mut self, socket: RawFd, count_max: usize, flags: c_int) -> io::Result<usize> {
         // SAFETY: all zero is a valid iovec (null, 0) and a valid mmsghdr.
         let (mut parts, mut headers): ([libc::iovec; DATAGRAM_BATCH], [libc::mmsghdr; DATAGRAM_BATCH]) =
             unsafe { (zeroed(), zeroed()) };
@@ -170,7 +165,7 @@ impl Batch {
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
         }
-        let count = self.call(socket, &mut headers, flags)?;
+        let count = self.call(socket, &mut headers[..count_max.min(DATAGRAM_BATCH)], flags)?;
         for (length, header) in self.lengths.iter_mut().zip(&headers[..count]) {
             let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             let bytes = header.msg_len as usize;
@@ -267,7 +262,6 @@ pub unsafe fn address(name: *const libc::sockaddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::unix::net::{UnixDatagram, UnixStream};
 
@@ -279,12 +273,12 @@ mod tests {
             sender.send(text.as_bytes()).unwrap();
         }
         let mut batch = Batch { together, ..Batch::new() };
-        let count = batch.receive(receiver.as_raw_fd()).unwrap();
+        let count = batch.receive(receiver.as_raw_fd(), DATAGRAM_BATCH).unwrap();
         let seen: Vec<_> =
             batch.datagrams(count).map(|datagram| (datagram.bytes, datagram.sender, datagram.cut)).collect();
         let home = Some(IpAddr::from([127, 0, 0, 1]));
         assert_eq!(seen, [(&b"one"[..], home, false), (b"", home, false), (b"three", home, false)]);
-        assert_eq!(batch.receive(receiver.as_raw_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(batch.receive(receiver.as_raw_fd(), DATAGRAM_BATCH).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
@@ -297,18 +291,16 @@ mod tests {
         assert!(set_peeking(receiver));
         let receiver = receiver.as_raw_fd();
         let mut batch = Batch { together, ..Batch::new() };
-        for round in 0..3 {
-            let texts =
-                ["", "one", "", "", "three", "four"].map(|text| alloc::format!("{text}{round}").replace("0", ""));
+        for count_max in [6, 2, 4, 1] {
+            let texts = ["", "one", "", "", "three", "four"];
             texts.iter().for_each(|text| send(text.as_bytes()));
-            let count = batch.peek(receiver).unwrap();
-            let seen: Vec<_> = batch.datagrams(count).map(|datagram| Vec::from(datagram.bytes)).collect();
-            assert_eq!(seen, texts.map(String::into_bytes));
-            send(b"later");
-            batch.discard(receiver, count).unwrap();
-            assert_eq!(batch.peek(receiver).unwrap(), 1);
-            batch.discard(receiver, 1).unwrap();
-            assert_eq!(batch.peek(receiver).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            for expected in texts.chunks(count_max) {
+                let count = batch.peek(receiver, count_max).unwrap();
+                let seen: Vec<_> = batch.datagrams(count).map(|datagram| datagram.bytes).collect();
+                assert_eq!(seen, expected.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
+                batch.discard(receiver, count, false).unwrap();
+            }
+            assert_eq!(batch.peek(receiver, 1).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         }
     }
 
@@ -332,9 +324,11 @@ mod tests {
         sizes.iter().for_each(|&bytes| assert!(sender.send(&alloc::vec![b'x'; bytes]).is_ok()));
         let mut batch = Batch::new();
         let mut seen = Vec::new();
-        while let Ok(count) = batch.peek(receiver.as_raw_fd()) {
+        while let Ok(count) = batch.peek(receiver.as_raw_fd(), DATAGRAM_BATCH) {
+            let cut = batch.datagrams(count).position(|datagram| datagram.cut);
+            let count = cut.map_or(count, |place| place + 1);
             seen.extend(batch.datagrams(count).map(|datagram| datagram.bytes.len()));
-            batch.discard(receiver.as_raw_fd(), count).unwrap();
+            batch.discard(receiver.as_raw_fd(), count, cut.is_some()).unwrap();
         }
         assert_eq!(seen, sizes.map(|bytes| bytes.min(MESSAGE_BYTES_MAX)));
     }
@@ -380,7 +374,7 @@ mod tests {
         sender.send(&[b'x'; MESSAGE_BYTES_MAX + 10]).unwrap();
         sender.send(&[b'y'; MESSAGE_BYTES_MAX]).unwrap();
         let mut batch = Batch::new();
-        let count = batch.receive(receiver.as_raw_fd()).unwrap();
+        let count = batch.receive(receiver.as_raw_fd(), DATAGRAM_BATCH).unwrap();
         let seen: Vec<_> =
             batch.datagrams(count).map(|datagram| (datagram.bytes.len(), datagram.sender, datagram.cut)).collect();
         assert_eq!(seen, [(MESSAGE_BYTES_MAX, None, true), (MESSAGE_BYTES_MAX, None, false)]);

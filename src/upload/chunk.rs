@@ -11,10 +11,16 @@ pub struct Sizing {
     suspect: u32,
     /// Chunks of at least [`CHUNK_RECORDS_LIGHT_MAX`] records delivered in a row.
     streak: u32,
+    /// Larger chunks broke the connection; 0: none did.
+    bound: u32,
+    /// Chunks as large as that delivered since.
+    passed: u32,
 }
 
 /// After so many of them there is a backlog, and large chunks work it off.
 const STREAK_OF_BACKLOG: u32 = 10;
+/// After so many of them larger ones are tried again: a real bound costs few broken connections, an imagined one few small chunks.
+const PASSED_TO_GROW: u32 = 256;
 
 /// What the agent does about an answered chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +39,24 @@ impl Sizing {
     /// Records of the next chunk at most. Under light load the number is small, which bounds what is sent twice when an
     /// answer is lost; in a backlog only its bytes bound a chunk.
     pub fn records_max(&self) -> u32 {
-        match self.suspect {
+        let wanted = match self.suspect {
             0 if self.streak >= STREAK_OF_BACKLOG => u32::MAX,
             0 => CHUNK_RECORDS_LIGHT_MAX,
             suspect => suspect.div_ceil(2),
+        };
+        if self.bound == 0 { wanted } else { wanted.min(self.bound) }
+    }
+
+    /// Halves the next chunks: the connection broke over so many records again and again, as it does where something in between has
+    /// a bound of its own and says so by a reset.
+    pub fn shrink(&mut self, records: u32) {
+        (self.bound, self.passed) = ((records / 2).max(1), 0);
+    }
+
+    fn grow(&mut self, records: u32) {
+        self.passed += u32::from(records >= self.bound);
+        if self.passed >= PASSED_TO_GROW {
+            (self.bound, self.passed) = (self.bound.saturating_mul(2), 0);
         }
     }
 
@@ -51,6 +71,7 @@ impl Sizing {
                 self.streak = if records >= CHUNK_RECORDS_LIGHT_MAX { self.streak.saturating_add(1) } else { 0 };
                 // The good half of a refused chunk is through, so the bad record is in what is left of it.
                 self.suspect = self.suspect.saturating_sub(records);
+                self.grow(records);
                 Settled::Acknowledge
             }
             Verdict::Refused if records <= 1 => {
@@ -124,6 +145,19 @@ mod tests {
         assert_eq!(sizing.records_max(), u32::MAX);
         sizing.settle(Verdict::Sent, CHUNK_RECORDS_LIGHT_MAX - 1);
         assert_eq!(sizing.records_max(), CHUNK_RECORDS_LIGHT_MAX);
+    }
+
+    #[test]
+    fn chunks_that_break_the_connection_shrink_and_grow_again() {
+        let mut sizing = Sizing::default();
+        sizing.shrink(1000);
+        assert_eq!(sizing.records_max(), 500);
+        sizing.shrink(3);
+        sizing.shrink(1);
+        for expected in [1, 2, 4, 8] {
+            assert_eq!(sizing.records_max(), expected);
+            (0..PASSED_TO_GROW).for_each(|_| assert_eq!(sizing.settle(Verdict::Sent, expected), Settled::Acknowledge));
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Outcome {
     pub retry_after_s: Option<u32>,
     /// Seconds that the service's clock (its `Date` header) is ahead of ours, if it sent one.
     pub clock_skew_s: Option<i32>,
+    /// The connection broke before an answer came: perhaps an answer to the size of the body.
+    pub broke: bool,
     /// Records in the body.
     pub records: u32,
     /// Bytes of the body before compression.
@@ -106,6 +108,7 @@ impl Outcome {
             status: 0,
             retry_after_s: None,
             clock_skew_s: None,
+            broke: false,
             records: 0,
             body_bytes: 0,
             wire_bytes: 0,

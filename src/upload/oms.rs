@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::admin_conf::{AdminConf, AdminConfError};
 use super::body::Body;
 use super::guid::random_guid;
-use super::https::{Answer, Client, Identity, Options};
+use super::https::{Answer, Client, HttpsError, Identity, Options};
 use super::proxy::Proxy;
 use super::{Destination, Outcome, Stream, Verdict};
 use crate::config::OmsFiles;
@@ -112,8 +112,7 @@ impl Oms {
             Err(reason) => return Outcome::new(Verdict::Later, reason),
         };
         let answer = line.post(self.attempt, self.files.compress, wire);
-        let judged =
-            answer.map_or_else(|reason| Outcome::new(Verdict::Later, reason), |answer| judge(&answer, now_unix_s));
+        let judged = answer.map_or_else(|outcome| outcome, |answer| judge(&answer, now_unix_s));
         if judged.verdict != Verdict::Later {
             self.line = Some(line);
         }
@@ -140,9 +139,10 @@ impl Line {
         Ok(Line { client: client.map_err(|error| error.to_string())?, identity })
     }
 
-    fn post(&self, attempt: u32, compressed: bool, body: &[u8]) -> Result<Answer, String> {
+    fn post(&self, attempt: u32, compressed: bool, body: &[u8]) -> Result<Answer, Outcome> {
         let mut random = [0; 16];
-        sys::random_bytes(&mut random).map_err(|error| format!("/dev/urandom: {error}"))?;
+        sys::random_bytes(&mut random)
+            .map_err(|error| Outcome::new(Verdict::Later, format!("/dev/urandom: {error}")))?;
         let request_id = random_guid(random);
         let attempt = attempt.to_string();
         let identity = &self.identity;
@@ -161,7 +161,10 @@ impl Line {
             Some(("x-ms-client-platform", "Linux")),
         ];
         let headers: Vec<(&str, &str)> = headers.into_iter().flatten().collect();
-        self.client.post(&identity.oms_endpoint, &headers, body).map_err(|error| error.to_string())
+        self.client.post(&identity.oms_endpoint, &headers, body).map_err(|error| Outcome {
+            broke: error == HttpsError::ClosedEarly,
+            ..Outcome::new(Verdict::Later, error.to_string())
+        })
     }
 }
 

@@ -175,7 +175,12 @@ impl Schedule {
             Settled::Acknowledge => Next::Acknowledge,
             Settled::SetAside => Next::SetAside,
             Settled::Halve => return Next::Halve,
-            Settled::Wait => return delivery.put_off(outcome, buffer, now_ms, chance),
+            Settled::Wait => {
+                if outcome.broke && delivery.attempts > 0 {
+                    delivery.sizing.shrink(records);
+                }
+                return delivery.put_off(outcome, buffer, now_ms, chance);
+            }
         };
         (delivery.attempts, delivery.not_before_ms) = (0, now_ms);
         next

@@ -53,6 +53,7 @@ impl<W: Write> Stdout<W> {
             status: 0,
             retry_after_s: None,
             clock_skew_s: None,
+            broke: false,
             records: self.body.records(),
             body_bytes: self.body.body_bytes(),
             wire_bytes: self.body.body_bytes() + 1,

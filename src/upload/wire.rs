@@ -4,7 +4,7 @@
 //! to the child, per chunk:  ORDER   stream u8, 3 bytes zero, attempt u32
 //!                           PIECE   length u32, so many bytes of whole frames; any number of them
 //!                           END     a PIECE of length 0
-//! from the child:           ANSWER  length u32, then verdict u8, flags u8 (1 retry_after, 2 clock_skew), status u16,
+//! from the child:           ANSWER  length u32, then verdict u8, flags u8 (1 retry_after, 2 clock_skew, 4 broke), status u16,
 //!                                   retry_after u32, clock_skew i32, records u32, body_bytes u64, wire_bytes u64, reason
 //! ```
 
@@ -42,7 +42,9 @@ pub fn encode_answer(outcome: &Outcome) -> Vec<u8> {
         end -= 1;
     }
     let reason = &outcome.reason.as_bytes()[..end];
-    let flags = u8::from(outcome.retry_after_s.is_some()) | u8::from(outcome.clock_skew_s.is_some()) << 1;
+    let flags = u8::from(outcome.retry_after_s.is_some())
+        | u8::from(outcome.clock_skew_s.is_some()) << 1
+        | u8::from(outcome.broke) << 2;
     let mut bytes = Vec::with_capacity(LENGTH_BYTES + ANSWER_BYTES_MAX);
     bytes.extend_from_slice(&u32::try_from(ANSWER_BYTES + end).unwrap_or(0).to_le_bytes());
     bytes.extend_from_slice(&[outcome.verdict as u8, flags]);
@@ -95,6 +97,7 @@ fn answer(bytes: &[u8]) -> Option<Outcome> {
         status: u16::from_le_bytes(*status),
         retry_after_s: (flags & 1 != 0).then_some(u32::from_le_bytes(*retry_after)),
         clock_skew_s: (flags & 2 != 0).then_some(i32::from_le_bytes(*clock_skew)),
+        broke: flags & 4 != 0,
         records: u32::from_le_bytes(*records),
         body_bytes: u64::from_le_bytes(*body_bytes),
         wire_bytes: u64::from_le_bytes(*wire_bytes),
@@ -120,6 +123,7 @@ mod tests {
             status: 503,
             retry_after_s: Some(7),
             clock_skew_s: Some(-900),
+            broke: true,
             records: 1000,
             body_bytes: 1 << 40,
             wire_bytes: 5,

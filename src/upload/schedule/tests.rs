@@ -56,7 +56,7 @@ struct Model<S> {
     latest_ms: [u64; Stream::ALL.len()],
 }
 
-impl<S: Fn(Stream, u64) -> Outcome> Model<S> {
+impl<S: Fn(Stream, u64, u64) -> Outcome> Model<S> {
     fn new(buffer: Buffer, service: S) -> Self {
         Model {
             buffer,
@@ -119,7 +119,7 @@ impl<S: Fn(Stream, u64) -> Outcome> Model<S> {
         let bytes_bound = self.buffer.chunk_bytes as u64 / FRAME_BYTES;
         let records =
             bytes_bound.min(u64::from(self.schedule.records_max(stream))).min(self.waiting[index].len() as u64);
-        let outcome = (self.service)(stream, self.now_ms);
+        let outcome = (self.service)(stream, self.now_ms, records);
         self.requests.push(Request { at_ms: self.now_ms, stream, verdict: outcome.verdict });
         self.pass_to(self.now_ms + ROUND_TRIP);
         self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -184,7 +184,7 @@ fn later(status: u16, retry_after_s: Option<u32>) -> Outcome {
 
 #[test]
 fn a_well_service_gets_each_record_within_a_flush_interval() {
-    let mut model = Model::new(Buffer::default(), |_, _| sent());
+    let mut model = Model::new(Buffer::default(), |_, _, _| sent());
     model.run(DAY);
     model.check_caught_up();
     for stream in Stream::ALL {
@@ -198,7 +198,7 @@ fn a_well_service_gets_each_record_within_a_flush_interval() {
 fn a_day_of_outage_costs_a_hundred_requests_and_ends_within_one_wait() {
     let down = HOUR..HOUR + DAY;
     let mut model =
-        Model::new(Buffer::default(), |_, now_ms| if down.contains(&now_ms) { later(503, None) } else { sent() });
+        Model::new(Buffer::default(), |_, now_ms, _| if down.contains(&now_ms) { later(503, None) } else { sent() });
     model.run(down.end);
     for stream in Stream::ALL {
         let requests = model.requests_between(stream, down.start, down.end);
@@ -220,7 +220,7 @@ fn a_clock_that_jumps_between_runs_neither_stalls_nor_bursts() {
     for wall_ms in [NEW_YEAR - HOUR, NEW_YEAR + YEAR, NEW_YEAR - 20 * YEAR, 0, u64::MAX / 1000] {
         let down = HOUR..HOUR + DAY;
         let mut model =
-            Model::new(Buffer::default(), |_, now_ms| if down.contains(&now_ms) { later(0, None) } else { sent() });
+            Model::new(Buffer::default(), |_, now_ms, _| if down.contains(&now_ms) { later(0, None) } else { sent() });
         let mut restarts = 0;
         while model.now_ms < down.end {
             model.run(model.now_ms + 37 * MINUTE);
@@ -238,8 +238,10 @@ fn a_clock_that_jumps_between_runs_neither_stalls_nor_bursts() {
 fn a_service_may_say_when_but_neither_never_nor_at_once() {
     for (told_s, at_most_per_hour) in [(Some(u32::MAX), 4), (Some(7), 515), (Some(0), 3601)] {
         let down = HOUR..2 * HOUR;
-        let mut model =
-            Model::new(Buffer::default(), |_, now_ms| if down.contains(&now_ms) { later(429, told_s) } else { sent() });
+        let mut model = Model::new(
+            Buffer::default(),
+            |_, now_ms, _| if down.contains(&now_ms) { later(429, told_s) } else { sent() },
+        );
         model.run(down.end);
         let requests = model.requests_between(Stream::Syslog, down.start, down.end);
         assert!((3..=at_most_per_hour).contains(&requests), "{requests} for {told_s:?}");
@@ -251,7 +253,7 @@ fn a_service_may_say_when_but_neither_never_nor_at_once() {
 #[test]
 fn a_stream_that_is_refused_never_holds_another() {
     for status in [401, 403, 404, 429, 500] {
-        let refused = move |stream, _| if stream == Stream::Syslog { later(status, None) } else { sent() };
+        let refused = move |stream, _, _| if stream == Stream::Syslog { later(status, None) } else { sent() };
         let mut model = Model::new(Buffer::default(), refused);
         model.run(DAY);
         for stream in [Stream::Operation, Stream::Heartbeat, Stream::Perf] {
@@ -267,7 +269,7 @@ fn a_stream_that_is_refused_never_holds_another() {
 fn a_retry_limit_discards_one_chunk_after_so_many_attempts_and_counts_it() {
     let buffer = Buffer { retry_limit: Some(6), ..Buffer::default() };
     let down = HOUR..HOUR + DAY;
-    let mut model = Model::new(buffer, |_, now_ms| if down.contains(&now_ms) { later(503, None) } else { sent() });
+    let mut model = Model::new(buffer, |_, now_ms, _| if down.contains(&now_ms) { later(503, None) } else { sent() });
     model.run(down.end);
     let failed = model.requests_between(Stream::Heartbeat, down.start, down.end);
     assert!(model.discarded[Stream::Heartbeat as usize] > 0 && failed / 6 >= 24, "{failed} attempts");
@@ -276,8 +278,22 @@ fn a_retry_limit_discards_one_chunk_after_so_many_attempts_and_counts_it() {
 }
 
 #[test]
+fn a_bound_between_here_and_the_service_that_shows_as_a_reset_is_found() {
+    let down = HOUR..2 * HOUR;
+    let service = |_, now_ms, records| match records {
+        _ if down.contains(&now_ms) => later(503, None),
+        301.. => Outcome { broke: true, ..later(0, None) },
+        _ => sent(),
+    };
+    let mut model = Model::new(Buffer::default(), service);
+    model.run(down.end + 4 * LONGEST); // the third attempt succeeds
+    model.check_caught_up();
+    assert!(model.requests.iter().filter(|request| request.at_ms > down.end).count() < 400);
+}
+
+#[test]
 fn a_flush_by_hand_tries_everything_at_once() {
-    let mut model = Model::new(Buffer::default(), |_, _| later(503, None));
+    let mut model = Model::new(Buffer::default(), |_, _, _| later(503, None));
     model.run(5 * HOUR);
     let before = model.requests.len();
     model.schedule.flush(&model.backlog());

@@ -102,6 +102,7 @@ fn check_outcome(data: &[u8]) {
         status: input.short() as u16,
         retry_after_s: (input.byte() & 1 != 0).then_some(input.number() as u32),
         clock_skew_s: (input.byte() & 1 != 0).then_some(input.number() as i32),
+        broke: input.byte() & 1 != 0,
         records: input.number() as u32,
         body_bytes: input.number(),
         wire_bytes: input.number(),
