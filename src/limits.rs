@@ -130,6 +130,8 @@ pub const CONFIG_DEPTH_MAX: usize = 16;
 pub const CONFIG_NAMES_MAX: usize = 4096;
 /// Bytes of the argument of a section or an `@include`: bounds the time of matching.
 pub const CONFIG_PATTERN_BYTES_MAX: usize = 1024;
+/// Steps of a regular expression's program: bounds the time of a search in one name to this times the name's length.
+pub const REGEX_STEPS_MAX: usize = 1024;
 /// Bytes of the tag of a source: bounds it likewise.
 pub const CONFIG_TAG_BYTES_MAX: usize = 128;
 /// Findings about one configuration that are kept; the rest is only counted.

@@ -11,6 +11,7 @@ pub mod files;
 pub mod grammar;
 mod literal;
 mod pattern;
+pub mod regex;
 pub mod table;
 
 pub use diagnostic::{Diagnostic, Severity};
