@@ -120,6 +120,17 @@ pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reason that travel from the child to the parent and into the log.
 pub const REASON_BYTES_MAX: usize = 256;
 
+/// Perf sources in one configuration.
+pub const PERF_SOURCES_MAX: usize = 64;
+/// Instances in one record of a sample; more go into another record. Bounds what a record grows to when it is rendered.
+pub const PERF_INSTANCES_MAX: usize = 256;
+/// Bytes of an instance's name that are kept: the longest path, in a mount table.
+pub const PERF_NAME_BYTES_MAX: usize = 4096;
+/// Sources due within this long of one another are sampled together.
+pub const PERF_TOGETHER_MS: u64 = 20;
+/// Sample interval of `run --demo`.
+pub const PERF_MS_DEMO: u64 = 5_000;
+
 /// Bytes of one configuration file, and of all together.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// Files that one configuration may consist of.
@@ -144,6 +155,7 @@ pub const CONFIG_TIME_MS_MIN: u64 = 100;
 const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any chunk
 const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
 const _: () = assert!(6 * PAYLOAD_BYTES_MAX + 4096 <= BODY_WIRE_BYTES_MAX); // one record, all of it escaped, fits any body
+const _: () = assert!(6 * PAYLOAD_BYTES_MAX + PERF_INSTANCES_MAX * 4096 <= BODY_WIRE_BYTES_MAX); // a record of counters too
 const _: () = assert!(BODY_WIRE_BYTES_MAX as u64 <= BODY_BYTES_MAX);
 const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
