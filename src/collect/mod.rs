@@ -49,7 +49,7 @@ impl Object {
     }
 
     /// Its name on the wire.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Object::Processor => "Processor",
             Object::Memory => "Memory",
