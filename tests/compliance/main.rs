@@ -1,8 +1,8 @@
 //! What the original made of recorded lines, and what omsd makes of them.
 //!
-//! `syslog.jsonl` holds lines with the original's item (`null`: it dropped the line), made in the zone UTC in 2026 on a host
+//! Syslog: `syslog.jsonl` holds lines with the original's item (`null`: it dropped the line), made in the zone UTC in 2026 on a host
 //! without DNS. Every line renders the same, save those in `differences.jsonl`, which says what is expected of them instead
-//! and which test here is about it. `DIFFERENCES.md` says why.
+//! and which test here is about it. `DIFFERENCES.md` says why. Performance records: [`perf_records`].
 
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests run where std is")]
 
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
+
+mod perf_records;
 
 const DIFFERENCES_MD: &str = include_str!("DIFFERENCES.md");
 
