@@ -42,7 +42,7 @@ fn as_double(whole: u64) -> f64 {
 fn rounded(value: f64) -> u64 {
     let whole = truncated(value);
     let rest = value - as_double(whole);
-    whole + u64::from(rest > 0.5 || (rest == 0.5 && whole % 2 == 1))
+    whole.saturating_add(u64::from(rest > 0.5 || (rest == 0.5 && whole % 2 == 1)))
 }
 
 fn put_whole(mut whole: u64, out: &mut Text) {
