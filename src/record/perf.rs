@@ -3,13 +3,14 @@
 //! ```text
 //! payload    object (1 byte, its number)   counters (2 bytes, little-endian)   instance instance ...
 //! instance   number: bytes of its name     its name     a value for each counter
-//! value      number: 0 absent   1 then 8 bytes: an IEEE 754 double, little-endian   n whole: n - 2
+//! value      number: 0 absent   even: a whole one, n / 2 - 1   odd: a fraction, n / 2 = digits * 32 + exponent + 16
 //! number     7 bits a byte, lowest first, the top bit set in all but the last
 //! ```
 //!
 //! A bit of `counters` says that the counter of that index is there. The moment of the sample is the frame's: the frames of one
-//! sample have the same. Most values are whole and small, so that a counter takes one to three bytes.
+//! sample have the same. A value takes what its digits need: 1 byte up to 62, 4 bytes for any fraction.
 
+use super::number::{DIGITS_MAX, DIGITS_MIN, EXPONENT_MAX, EXPONENT_MIN, Number};
 use crate::collect::{COUNTERS_MAX, Object};
 use crate::limits::{PAYLOAD_BYTES_MAX, PERF_INSTANCES_MAX, PERF_NAME_BYTES_MAX};
 use alloc::vec::Vec;
@@ -20,11 +21,12 @@ pub type Counters = u16;
 const HEAD_BYTES: usize = 3;
 /// Longest number that a value or a length takes.
 const NUMBER_BYTES_MAX: usize = 10;
-/// Whole numbers up to here are exact in a double.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-const ABSENT: u64 = 0;
-const DOUBLE: u64 = 1;
-const WHOLE: u64 = 2;
+/// Largest whole value that is told from the next: far beyond what a counter reaches.
+const WHOLE_MAX: u64 = u64::MAX / 2 - 1;
+/// Exponents that a fraction may have, counted from the smallest.
+const EXPONENTS: u64 = 32;
+
+const _: () = assert!(EXPONENT_MAX.abs_diff(EXPONENT_MIN) < 32);
 
 const _: () = assert!(COUNTERS_MAX <= Counters::BITS as usize);
 const _: () = assert!(HEAD_BYTES + INSTANCE_BYTES_MAX <= PAYLOAD_BYTES_MAX);
@@ -140,7 +142,7 @@ impl<'a> Sample<'a> {
 
 impl<'a> Instance<'a> {
     /// The counters that have a value, by their names on the wire, in their order there.
-    pub fn values(&self) -> impl Iterator<Item = (&'static str, f64)> + use<'a> {
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, Number)> + use<'a> {
         let (names, mut rest) = (self.object.counters(), self.values);
         let values = indices(self.counters).map(move |index| {
             let (value, after) = split_value(rest)?;
@@ -181,41 +183,30 @@ fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 /// What is no number, or below zero, is absent: it cannot be sent.
 fn put_value(value: Option<f64>, out: &mut Vec<u8>) {
-    match value.filter(|value| value.is_finite() && *value >= 0.0) {
-        None => put_number(ABSENT, out),
-        Some(value) => match whole(value) {
-            Some(number) => put_number(number + WHOLE, out),
-            None => {
-                put_number(DOUBLE, out);
-                out.extend_from_slice(&value.to_le_bytes());
-            }
-        },
-    }
+    let code = match value.and_then(Number::of) {
+        None => 0,
+        Some(Number::Whole(whole)) => (whole.min(WHOLE_MAX) + 1) << 1,
+        Some(Number::Fraction { digits, exponent }) => {
+            let exponent = u64::try_from(exponent - EXPONENT_MIN).unwrap_or(0);
+            (u64::from(digits) * EXPONENTS + exponent) << 1 | 1
+        }
+    };
+    put_number(code, out);
 }
 
-fn whole(value: f64) -> Option<u64> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction is what is looked for")]
-    let number = value as u64;
-    #[expect(clippy::cast_precision_loss, reason = "exact up to WHOLE_MAX")]
-    let back = number as f64;
-    (back == value && value <= WHOLE_MAX).then_some(number)
-}
-
-fn split_value(bytes: &[u8]) -> Option<(Option<f64>, &[u8])> {
-    let (number, rest) = split_number(bytes)?;
-    match number {
-        ABSENT => Some((None, rest)),
-        DOUBLE => {
-            let (bytes, rest) = rest.split_first_chunk()?;
-            let value = f64::from_le_bytes(*bytes);
-            (value.is_finite() && value >= 0.0).then_some((Some(value), rest))
+fn split_value(bytes: &[u8]) -> Option<(Option<Number>, &[u8])> {
+    let (code, rest) = split_number(bytes)?;
+    let number = match (code & 1, code >> 1) {
+        (0, 0) => return Some((None, rest)),
+        (0, whole) => Number::Whole(whole - 1),
+        (_, fraction) => {
+            let digits = u32::try_from(fraction / EXPONENTS).ok()?;
+            let exponent = EXPONENT_MIN + i8::try_from(fraction % EXPONENTS).ok()?;
+            let sound = (DIGITS_MIN..=DIGITS_MAX).contains(&digits) && exponent <= EXPONENT_MAX;
+            sound.then_some(Number::Fraction { digits, exponent })?
         }
-        whole => {
-            #[expect(clippy::cast_precision_loss, reason = "what was written is exact")]
-            let value = (whole - WHOLE) as f64;
-            Some((Some(value), rest))
-        }
-    }
+    };
+    Some((Some(number), rest))
 }
 
 #[cfg(test)]
@@ -223,7 +214,7 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    type Found<'a> = Vec<(&'a [u8], Vec<(&'static str, f64)>)>;
+    type Found<'a> = Vec<(&'a [u8], Vec<(&'static str, Number)>)>;
 
     fn found(payload: &[u8]) -> Option<(Object, Found<'_>)> {
         let sample = decode(payload)?;
@@ -237,10 +228,15 @@ mod tests {
         writer.begin(Object::PhysicalDisk, 0b1011);
         assert_eq!(writer.payload(), None);
         writer.add(b"sda", &[Some(8192.0), Some(0.012_345_6), Some(7.0), None]);
-        writer.add(b"a\xff\0", &[Some(WHOLE_MAX), None, None, Some(0.0)]);
+        writer.add(b"a\xff\0", &[Some(1e15), None, None, Some(0.0)]);
+        let whole = Number::Whole;
+        let read = Number::Fraction { digits: 123_456, exponent: -2 };
         let expected = vec![
-            (&b"sda"[..], vec![("Physical Disk Bytes/sec", 8192.0), ("Avg. Disk sec/Read", 0.012_345_6)]),
-            (&b"a\xff\0"[..], vec![("Physical Disk Bytes/sec", WHOLE_MAX), ("Avg. Disk sec/Transfer", 0.0)]),
+            (&b"sda"[..], vec![("Physical Disk Bytes/sec", whole(8192)), ("Avg. Disk sec/Read", read)]),
+            (
+                &b"a\xff\0"[..],
+                vec![("Physical Disk Bytes/sec", whole(1_000_000_000_000_000)), ("Avg. Disk sec/Transfer", whole(0))],
+            ),
         ];
         assert_eq!(found(writer.payload().unwrap()), Some((Object::PhysicalDisk, expected)));
     }
@@ -255,24 +251,27 @@ mod tests {
 
     #[test]
     fn a_value_that_cannot_be_sent_is_absent_and_any_other_comes_back() {
-        let values = [0.0, 0.5, 1.0, 125.0, 126.0, 99_999.9, 1e15 + 1.0, WHOLE_MAX, 1e300, f64::MIN_POSITIVE];
-        for value in values {
+        for value in [0.0, 0.5, 1.0, 62.0, 63.0, 99_999.9, 1e15 + 1.0, 1e-16, 33.333_33, 0.000_123_456] {
             let mut bytes = Vec::new();
             put_value(Some(value), &mut bytes);
-            assert_eq!(split_value(&bytes), Some((Some(value), &[][..])));
+            assert_eq!(split_value(&bytes), Some((Number::of(value), &[][..])));
+            assert!(bytes.len() <= 4 || value > 1e6, "{value} takes {} bytes", bytes.len());
         }
         for value in [Some(f64::NAN), Some(f64::INFINITY), Some(-1.0), None] {
             let mut bytes = Vec::new();
             put_value(value, &mut bytes);
             assert_eq!((split_value(&bytes), bytes.len()), (Some((None, &[][..])), 1));
         }
+        let mut bytes = Vec::new();
+        put_value(Some(1e300), &mut bytes);
+        assert_eq!(split_value(&bytes), Some((Some(Number::Whole(WHOLE_MAX)), &[][..])));
     }
 
     #[test]
     fn a_small_whole_value_takes_a_byte() {
         let mut writer = Writer::default();
         writer.begin(Object::Processor, 0xff);
-        writer.add(b"_Total", &[Some(100.0); 8]);
+        writer.add(b"_Total", &[Some(62.0); 8]);
         assert_eq!(writer.payload().unwrap().len(), HEAD_BYTES + 1 + 6 + 8);
     }
 
@@ -300,7 +299,7 @@ mod tests {
         let good = writer.payload().unwrap();
         (0..good.len()).for_each(|bytes| assert_eq!(decode(&good[..bytes]), None, "{bytes} bytes"));
         assert!(decode(good).is_some());
-        for (at, byte) in [(0, 7), (2, 1), (3, 0xff), (3 + 1 + 4 + 1 + 7, 0xff)] {
+        for (at, byte) in [(0, 7), (2, 1), (3, 0xff), (3 + 1 + 4 + 3, 0x7f)] {
             let mut bad = Vec::from(good);
             bad[at] = byte;
             assert_eq!(decode(&bad), None, "byte {at} is {byte}");

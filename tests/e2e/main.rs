@@ -23,6 +23,7 @@ mod no_thread_is_ever_started;
 mod onboard_hides_the_key;
 mod onboard_refused_leaves_all_as_it_was;
 mod onboard_writes_the_identity;
+mod perf_records_reach_the_service;
 mod refused_record_is_set_aside;
 mod render_prints_the_item;
 mod restart_after_kill_9_loses_nothing;
