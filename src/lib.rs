@@ -50,6 +50,7 @@ pub mod limits;
 pub mod agent;
 #[cfg(feature = "std")]
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod intake;
 #[cfg(feature = "std")]

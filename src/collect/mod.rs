@@ -1,0 +1,162 @@
+//! The host's counters: what the kernel's files say, and what the original would have called it.
+//!
+//! ```text
+//!  /proc, /sys ──> host (reads, keeps descriptors) ──> one parser a file ──> one formula an object ──> Sink
+//!                                                             window: what the last sample of this source saw ─┘
+//! ```
+//!
+//! A file per object holds its formulas, as functions of the readings alone; `mounts` and `diskstats` hold what two objects
+//! share. Only `host` touches a file, and nothing here knows where records go.
+
+/// A kind of thing that is measured. Its number is written into the ring and never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Object {
+    /// The processors, each by its number, and all.
+    Processor = 0,
+    /// Main memory, swap space, and what block devices read and write.
+    Memory = 1,
+    /// Mounted file systems, each by its mount point, and all.
+    LogicalDisk = 2,
+    /// Disks that carry a mounted file system, and all.
+    PhysicalDisk = 3,
+    /// Network interfaces.
+    Network = 4,
+    /// The operating system as a whole.
+    System = 5,
+    /// Processes, each by its command's name.
+    Process = 6,
+}
+
+/// Counters that the largest object has.
+pub const COUNTERS_MAX: usize = 11;
+
+impl Object {
+    /// All of them, by number.
+    pub const ALL: [Object; 7] = [
+        Object::Processor,
+        Object::Memory,
+        Object::LogicalDisk,
+        Object::PhysicalDisk,
+        Object::Network,
+        Object::System,
+        Object::Process,
+    ];
+
+    /// The object with this number.
+    pub fn from_id(id: u8) -> Option<Object> {
+        Self::ALL.get(usize::from(id)).copied()
+    }
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Object::Processor => "Processor",
+            Object::Memory => "Memory",
+            Object::LogicalDisk => "Logical Disk",
+            Object::PhysicalDisk => "Physical Disk",
+            Object::Network => "Network",
+            Object::System => "System",
+            Object::Process => "Process",
+        }
+    }
+
+    /// The names of its counters on the wire, in the order in which the original sends them.
+    pub fn counters(self) -> &'static [&'static str] {
+        match self {
+            Object::Processor => &[
+                "% Idle Time",
+                "% User Time",
+                "% Nice Time",
+                "% Privileged Time",
+                "% Interrupt Time",
+                "% DPC Time",
+                "% Processor Time",
+                "% IO Wait Time",
+            ],
+            Object::Memory => &[
+                "Available MBytes Memory",
+                "% Available Memory",
+                "Used Memory MBytes",
+                "% Used Memory",
+                "Pages/sec",
+                "Page Reads/sec",
+                "Page Writes/sec",
+                "Available MBytes Swap",
+                "% Available Swap Space",
+                "Used MBytes Swap Space",
+                "% Used Swap Space",
+            ],
+            Object::LogicalDisk => &[
+                "Free Megabytes",
+                "% Free Space",
+                "% Used Space",
+                "% Free Inodes",
+                "% Used Inodes",
+                "Logical Disk Bytes/sec",
+                "Disk Read Bytes/sec",
+                "Disk Write Bytes/sec",
+                "Disk Transfers/sec",
+                "Disk Reads/sec",
+                "Disk Writes/sec",
+            ],
+            Object::PhysicalDisk => {
+                &["Physical Disk Bytes/sec", "Avg. Disk sec/Read", "Avg. Disk sec/Write", "Avg. Disk sec/Transfer"]
+            }
+            Object::Network => &[
+                "Total Bytes Transmitted",
+                "Total Bytes Received",
+                "Total Packets Transmitted",
+                "Total Packets Received",
+                "Total Bytes",
+                "Total Rx Errors",
+                "Total Tx Errors",
+                "Total Collisions",
+            ],
+            Object::System => &[
+                "Users",
+                "Processes",
+                "Free Virtual Memory",
+                "Free Physical Memory",
+                "Size Stored In Paging Files",
+                "Free Space in Paging Files",
+                "Uptime",
+            ],
+            Object::Process => &["Virtual Shared Memory", "Pct User Time", "Pct Privileged Time", "Used Memory kBytes"],
+        }
+    }
+}
+
+/// Takes what one sample of one object found.
+pub trait Sink {
+    /// One instance, in the order of the wire; `values` in the order of [`Object::counters`]. `None`: not known now, and no
+    /// part of the record. A value is finite and not negative; from 100,000 up it is whole, so that six significant digits
+    /// say all of a fraction. A name may hold any bytes, and two instances may have the same.
+    fn instance(&mut self, name: &[u8], values: &[Option<f64>]);
+}
+
+/// How an object is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Values as whole and as coarse as the original's, for dashboards that compare them. What was only wrong stays right:
+    /// `tests/compliance/DIFFERENCES.md` says which is which.
+    pub compat: bool,
+}
+
+#[cfg(feature = "std")]
+pub mod host;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_has_its_number_its_name_and_its_counters() {
+        for (id, object) in (0..).zip(Object::ALL) {
+            assert_eq!((Object::from_id(id), object as u8), (Some(object), id));
+        }
+        assert_eq!(Object::from_id(7), None);
+        assert_eq!(Object::ALL.map(|object| object.counters().len()), [8, 11, 11, 4, 8, 7, 4]);
+        assert!(Object::ALL.iter().all(|object| object.counters().len() <= COUNTERS_MAX));
+    }
+}
