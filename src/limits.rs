@@ -134,6 +134,19 @@ pub const CONFIG_TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Shortest `flush_interval`, `retry_wait` and `max_retry_wait`.
 pub const CONFIG_TIME_MS_MIN: u64 = 100;
 
+/// Bytes of a /proc file that are looked at, whole lines only.
+pub const PROC_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Processors that are told apart: what a kernel can be built for.
+pub const PROCESSORS_MAX: usize = 8192;
+/// Mounted file systems that are looked at.
+pub const MOUNTS_MAX: usize = 4096;
+/// Block devices that are looked at.
+pub const DISKS_MAX: usize = 8192;
+/// Network interfaces that are looked at.
+pub const INTERFACES_MAX: usize = 4096;
+/// Processes that are measured; all are counted.
+pub const PROCESSES_MAX: usize = 32 * 1024;
+
 const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any chunk
 const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
 const _: () = assert!(6 * PAYLOAD_BYTES_MAX + 4096 <= BODY_WIRE_BYTES_MAX); // one record, all of it escaped, fits any body
