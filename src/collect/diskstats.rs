@@ -62,7 +62,7 @@ impl Counts {
 }
 
 /// All block devices, by number.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Disks {
     disks: Vec<Disk>,
 }
@@ -109,17 +109,11 @@ fn parse_line(line: &[u8]) -> Option<Disk> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
+    use crate::collect::testing::disks;
     use alloc::format;
     use alloc::string::String;
-
-    /// The reading that these lines are.
-    pub fn disks(diskstats: &str) -> Disks {
-        let mut disks = Disks::default();
-        disks.parse(diskstats.as_bytes());
-        disks
-    }
 
     const SDA: Device = Device { major: 8, minor: 0 };
 

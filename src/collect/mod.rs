@@ -11,6 +11,8 @@
 pub mod arithmetic;
 pub mod diskstats;
 #[cfg(feature = "std")]
+mod files;
+#[cfg(feature = "std")]
 pub mod host;
 pub mod logical_disk;
 pub mod memory;
@@ -19,8 +21,12 @@ pub mod network;
 pub mod physical_disk;
 pub mod process;
 pub mod processor;
+#[cfg(feature = "std")]
+mod remote;
 pub mod system;
 pub mod text;
+#[cfg(feature = "std")]
+mod volumes;
 
 /// A kind of thing that is measured. Its number is written into the ring and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,12 +172,20 @@ fn report(sink: &mut dyn Sink, name: &[u8], values: &[Option<f64>]) {
 
 #[cfg(test)]
 mod testing {
+    use super::diskstats::Disks;
     use super::{Options, Sink};
     use alloc::string::String;
     use alloc::vec::Vec;
 
     pub const PLAIN: Options = Options { compat: false };
     pub const COMPAT: Options = Options { compat: true };
+
+    /// The reading that these lines are.
+    pub fn disks(diskstats: &str) -> Disks {
+        let mut disks = Disks::default();
+        disks.parse(diskstats.as_bytes());
+        disks
+    }
 
     /// What a sample found.
     #[derive(Debug, Default, PartialEq)]
@@ -182,6 +196,51 @@ mod testing {
             assert!(values.iter().flatten().all(|value| value.is_finite() && *value >= 0.0), "{values:?}");
             assert!(values.iter().flatten().all(|value| *value < 1e5 || value.fract() == 0.0), "{values:?}");
             self.0.push((String::from_utf8_lossy(name).into_owned(), values.to_vec()));
+        }
+    }
+
+    /// A directory to be a host's root, removed at the end.
+    #[cfg(feature = "std")]
+    pub struct Tree(std::path::PathBuf);
+
+    #[cfg(feature = "std")]
+    impl Tree {
+        pub fn new() -> Tree {
+            use core::sync::atomic::{AtomicU32, Ordering};
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let root = std::env::temp_dir().join(alloc::format!("omsd-tree-{}-{count}", std::process::id()));
+            std::fs::create_dir_all(&root).unwrap();
+            Tree(root.canonicalize().unwrap())
+        }
+
+        pub fn root(&self) -> std::path::PathBuf {
+            self.0.clone()
+        }
+
+        /// A file of this text, in the place of an earlier one's, in its directory.
+        pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        pub fn link(&self, target: &str, path: &str) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, path).unwrap();
+        }
+
+        pub fn remove(&self, path: &str) {
+            let path = self.0.join(path);
+            if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+        }
+    }
+
+    #[cfg(feature = "std")]
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Ticks {
 }
 
 /// What `/proc/stat` says about processors.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub struct Processors {
     /// Those that are online, by their number.
     pub each: Vec<(u64, Ticks)>,
@@ -52,6 +52,12 @@ impl Processors {
                 _ => {}
             }
         }
+    }
+
+    /// Takes the place of an earlier reading by another's.
+    pub fn copy(&mut self, other: &Processors) {
+        self.each.clone_from(&other.each);
+        self.all = other.all;
     }
 
     fn find(&self, id: u64) -> Option<&Ticks> {
