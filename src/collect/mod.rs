@@ -5,8 +5,28 @@
 //!                                                             window: what the last sample of this source saw ─┘
 //! ```
 //!
-//! A file per object holds its formulas, as functions of the readings alone; `mounts` and `diskstats` hold what two objects
-//! share. Only `host` touches a file, and nothing here knows where records go.
+//! A file per object holds its formulas, as functions of the readings alone; [`mounts`] and [`diskstats`] hold what two objects
+//! share. Only [`host`] touches a file, and nothing here knows where records go.
+
+pub mod arithmetic;
+pub mod diskstats;
+#[cfg(feature = "std")]
+mod files;
+#[cfg(feature = "std")]
+pub mod host;
+pub mod logical_disk;
+pub mod memory;
+pub mod mounts;
+pub mod network;
+pub mod physical_disk;
+pub mod process;
+pub mod processor;
+#[cfg(feature = "std")]
+mod remote;
+pub mod system;
+pub mod text;
+#[cfg(feature = "std")]
+mod volumes;
 
 /// A kind of thing that is measured. Its number is written into the ring and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,8 +149,8 @@ impl Object {
 
 /// Takes what one sample of one object found.
 pub trait Sink {
-    /// One instance, in the order of the wire; `values` in the order of [`Object::counters`]. `None`: not known now, and no
-    /// part of the record. A value is finite and not negative; from 100,000 up it is whole, so that six significant digits
+    /// One instance, in the order of the wire; `values` in the order of [`Object::counters`], at least one of them known.
+    /// `None`: not known now, and no part of the record. A value is finite and not negative; from 100,000 up it is whole, so that six significant digits
     /// say all of a fraction. A name may hold any bytes, and two instances may have the same.
     fn instance(&mut self, name: &[u8], values: &[Option<f64>]);
 }
@@ -143,8 +163,99 @@ pub struct Options {
     pub compat: bool,
 }
 
-#[cfg(feature = "std")]
-pub mod host;
+/// Hands an instance on, unless nothing is known about it.
+fn report(sink: &mut dyn Sink, name: &[u8], values: &[Option<f64>]) {
+    if values.iter().any(Option::is_some) {
+        sink.instance(name, values);
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use super::diskstats::Disks;
+    use super::{Options, Sink};
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    pub const PLAIN: Options = Options { compat: false };
+    pub const COMPAT: Options = Options { compat: true };
+
+    /// The reading that these lines are.
+    pub fn disks(diskstats: &str) -> Disks {
+        let mut disks = Disks::default();
+        disks.parse(diskstats.as_bytes());
+        disks
+    }
+
+    /// What a sample found.
+    #[derive(Debug, Default, PartialEq)]
+    pub struct Found(pub Vec<(String, Vec<Option<f64>>)>);
+
+    impl Sink for Found {
+        fn instance(&mut self, name: &[u8], values: &[Option<f64>]) {
+            assert!(values.iter().flatten().all(|value| value.is_finite() && *value >= 0.0), "{values:?}");
+            assert!(values.iter().flatten().all(|value| *value < 1e5 || value.fract() == 0.0), "{values:?}");
+            self.0.push((String::from_utf8_lossy(name).into_owned(), values.to_vec()));
+        }
+    }
+
+    /// A directory to be a host's root, removed at the end.
+    #[cfg(feature = "std")]
+    pub struct Tree(std::path::PathBuf);
+
+    #[cfg(feature = "std")]
+    impl Tree {
+        pub fn new() -> Tree {
+            use core::sync::atomic::{AtomicU32, Ordering};
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let root = std::env::temp_dir().join(alloc::format!("omsd-tree-{}-{count}", std::process::id()));
+            std::fs::create_dir_all(&root).unwrap();
+            Tree(root.canonicalize().unwrap())
+        }
+
+        pub fn root(&self) -> std::path::PathBuf {
+            self.0.clone()
+        }
+
+        /// A file of this text, in the place of an earlier one's, in its directory.
+        pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        pub fn link(&self, target: &str, path: &str) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, path).unwrap();
+        }
+
+        pub fn remove(&self, path: &str) {
+            let path = self.0.join(path);
+            if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+        }
+    }
+
+    #[cfg(feature = "std")]
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl Found {
+        pub fn names(&self) -> Vec<&str> {
+            self.0.iter().map(|(name, _)| name.as_str()).collect()
+        }
+
+        #[track_caller]
+        pub fn values(&self, name: &str) -> &[Option<f64>] {
+            let found = self.0.iter().find(|(found, _)| found == name);
+            &found.unwrap_or_else(|| panic!("no {name} in {self:?}")).1
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
