@@ -299,7 +299,10 @@ fn greet(settings: &Settings, config: &Config, log: &Log) {
     }
     let mut does: Vec<String> =
         config.sources.iter().map(|source| alloc::format!("listens on {}", describe(&source.listen))).collect();
-    does.extend(config.perf.iter().map(|source| alloc::format!("samples {}", source.object.name())));
+    let objects: Vec<&str> = config.perf.iter().map(|source| source.object.name()).collect();
+    if !objects.is_empty() {
+        does.push(alloc::format!("samples {}", objects.join(", ")));
+    }
     let to = match &config.destination {
         Destination::Stdout => "standard output",
         Destination::Oms(_) => "Log Analytics",
