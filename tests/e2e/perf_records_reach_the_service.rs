@@ -2,7 +2,7 @@
 //! heartbeat's and the outputs. omsd samples this host; records of every object are at the service, those of sources due together with one
 //! moment, with just the counters that were asked for, in the original's order.
 
-use crate::harness::{Site, run, wait_until};
+use crate::harness::{Site, Source, run, wait_until};
 use omsd_standin::Item;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,4 +122,17 @@ fn check_values(items: &[&Item]) {
     }
     assert!(of("Logical Disk").any(|item| item.text("InstanceName") == "_Total"));
     assert!(of("Process").any(|item| value_of(item, "Used Memory kBytes") > 100.0));
+}
+
+/// The administrator adds a source and sends SIGHUP.
+#[test]
+fn a_reload_starts_sampling() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    let omsd = site.start();
+    let without = std::fs::read_to_string(site.conf()).expect("the configuration");
+    let source = "<source>\n  type oms_omi\n  object_name System\n  interval 1s\n</source>\n";
+    std::fs::write(site.conf(), format!("{source}{without}")).expect("omsd.conf is written");
+    omsd.signal("HUP");
+    site.wait("a sample", |seen| seen.perf().any(|item| item.text("ObjectName") == "System"));
 }
