@@ -138,6 +138,16 @@ impl Remote {
     }
 }
 
+/// A child that a reload leaves behind is ended. It is reaped here only if it ended at once: nothing waits for it.
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if let State::Asking(Asking { pid, .. }) | State::Ending(pid) = self.state {
+            process::kill(pid);
+            process::reap(pid);
+        }
+    }
+}
+
 /// Takes the answers that came; `true` when there will be no more.
 fn hear(asking: &mut Asking, known: &mut [Known]) -> bool {
     let mut answer = [0; ANSWER_BYTES];
