@@ -95,6 +95,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_total_is_as_whole_as_its_largest_part() {
+        let done = |sectors_read| Counts { sectors_read, ..Counts::default() };
+        let mut found = Found::default();
+        let disks = [(Name::new(b"a"), done(1 << 20)), (Name::new(b"b"), done(1))];
+        sample(disks.into_iter(), 60_000, PLAIN, &mut found);
+        let bytes = ["a", "b", "_Total"].map(|name| found.values(name)[0].expect("known"));
+        assert_eq!(bytes, [8_947_849.0, 512.0 / 60.0, 8_947_858.0]);
+    }
+
     #[track_caller]
     fn check_disk(device: &str, disks: &str, expected: &str) {
         let disk = disk_of(device.as_bytes(), |name| disks.split(' ').any(|disk| disk.as_bytes() == name));
