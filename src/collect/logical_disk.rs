@@ -1,6 +1,6 @@
 //! Logical Disk: the space of each mounted file system, and what the device below it does.
 
-use super::arithmetic::{percent, rate};
+use super::arithmetic::{percent, rate, value};
 use super::diskstats::Counts;
 use super::{Options, Sink, report};
 
@@ -50,6 +50,7 @@ pub fn sample<'a>(volumes: impl Iterator<Item = Volume<'a>>, elapsed_ms: u64, op
         }
     }
     let total_room = total_room.map(|room| if options.compat { room.without_inodes() } else { room });
+    let total_rates = total_rates.map(|rate| rate.map(value));
     report(sink, b"_Total", &values(total_room, total_rates, options));
 }
 
@@ -260,6 +261,16 @@ mod tests {
         check_rates(0, 4, [3.0, 0.0, 4.0, 15360.0, 8533.0, 23893.0]);
         check_rates(0, 5, [6.0, 0.0, 6.0, 24576.0, 8533.0, 33109.0]);
         check_rates(1, 6, [5.0, 0.0, 6.0, 24166.0, 8533.0, 32699.0]);
+    }
+
+    #[test]
+    fn a_total_is_as_whole_as_its_largest_part() {
+        let done = |sectors_read| Some(Counts { sectors_read, ..Counts::default() });
+        let large = Volume { done: done(1 << 20), ..volume("/large", EFI) };
+        let small = Volume { done: done(1), ..volume("/small", EFI) };
+        let found = found(&[large, small], PLAIN);
+        let bytes = ["/large", "/small", "_Total"].map(|name| found.values(name)[6].expect("known"));
+        assert_eq!(bytes, [8_947_849.0, 512.0 / 60.0, 8_947_858.0]);
     }
 
     #[test]

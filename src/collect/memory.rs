@@ -1,7 +1,7 @@
 //! Memory: `/proc/meminfo` and `/proc/vmstat`.
 
-use super::arithmetic::{advance, percent, rate};
-use super::text::{fields, number, value};
+use super::arithmetic::{advance, percent, rate, value};
+use super::text::{self, fields, number};
 use super::{Options, Sink, report};
 
 /// What `/proc/meminfo` says, in kB. Source: proc_meminfo(5).
@@ -20,7 +20,7 @@ impl Meminfo {
     /// `None` without a total. Kernels before 3.14 do not say what is available: free memory, buffers and page cache, though
     /// shared memory, which is not available, is part of the cache.
     pub fn parse(meminfo: &[u8]) -> Option<Meminfo> {
-        let kb = |key: &[u8]| number(fields(value(meminfo, key)?).next()?);
+        let kb = |key: &[u8]| number(fields(text::value(meminfo, key)?).next()?);
         let cached = || {
             [&b"MemFree:"[..], b"Buffers:", b"Cached:"].iter().filter_map(|key| kb(key)).fold(0, u64::saturating_add)
         };
@@ -44,7 +44,7 @@ pub struct Paging {
 impl Paging {
     /// `None` if either is missing.
     pub fn parse(vmstat: &[u8]) -> Option<Paging> {
-        let kb = |key| number(value(vmstat, key)?);
+        let kb = |key| number(text::value(vmstat, key)?);
         Some(Paging { read_kb: kb(b"pgpgin ")?, written_kb: kb(b"pgpgout ")? })
     }
 }
@@ -55,7 +55,7 @@ pub fn sample(memory: &Meminfo, paging: Option<(Paging, Paging, u64)>, options: 
     let [swap, swap_pct, swap_used, swap_used_pct] =
         parts(memory.swap_free_kb, memory.swap_total_kb, options).map(Some);
     let (read, written) = paging.and_then(|paging| rates(paging, options)).unzip();
-    let pages = read.zip(written).map(|(read, written)| read + written);
+    let pages = read.zip(written).map(|(read, written)| value(read + written));
     let values = [free, free_pct, used, used_pct, pages, read, written, swap, swap_pct, swap_used, swap_used_pct];
     report(sink, b"Memory", &values);
 }

@@ -1,6 +1,6 @@
 //! Physical Disk: what the disks below the mounted file systems do.
 
-use super::arithmetic::rate;
+use super::arithmetic::{rate, value};
 use super::diskstats::Counts;
 use super::text::Name;
 use super::{Options, Sink, report};
@@ -15,7 +15,7 @@ pub fn sample(disks: impl Iterator<Item = (Name, Counts)>, elapsed_ms: u64, opti
         total = Some((all.plus(&done), all_bytes + bytes));
     }
     if let Some((done, bytes)) = total {
-        report(sink, b"_Total", &values(&done, bytes));
+        report(sink, b"_Total", &values(&done, value(bytes)));
     }
 }
 
@@ -32,7 +32,7 @@ fn values(done: &Counts, bytes_per_second: f64) -> [Option<f64>; 4] {
 
 /// Seconds that one of `count` took; 0 of none.
 fn mean_s(all_ms: u64, count: u64) -> f64 {
-    if count == 0 { 0.0 } else { all_ms as f64 / count as f64 / 1000.0 }
+    if count == 0 { 0.0 } else { value(all_ms as f64 / count as f64 / 1000.0) }
 }
 
 /// The disk that a block device is a partition of, by its name: digits behind a letter, or `p` and digits behind a digit, if
@@ -93,6 +93,16 @@ mod tests {
             check(&found, "_Total", [0.0123456, 0.002, 0.0110973]);
             assert_eq!(["a", "b", "_Total"].map(|name| found.values(name)[0].unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn a_total_is_as_whole_as_its_largest_part() {
+        let done = |sectors_read| Counts { sectors_read, ..Counts::default() };
+        let mut found = Found::default();
+        let disks = [(Name::new(b"a"), done(1 << 20)), (Name::new(b"b"), done(1))];
+        sample(disks.into_iter(), 60_000, PLAIN, &mut found);
+        let bytes = ["a", "b", "_Total"].map(|name| found.values(name)[0].expect("known"));
+        assert_eq!(bytes, [8_947_849.0, 512.0 / 60.0, 8_947_858.0]);
     }
 
     #[track_caller]

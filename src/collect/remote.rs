@@ -138,6 +138,16 @@ impl Remote {
     }
 }
 
+/// A child that a reload leaves behind is ended. It is reaped here only if it ended at once: nothing waits for it.
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if let State::Asking(Asking { pid, .. }) | State::Ending(pid) = self.state {
+            process::kill(pid);
+            process::reap(pid);
+        }
+    }
+}
+
 /// Takes the answers that came; `true` when there will be no more.
 fn hear(asking: &mut Asking, known: &mut [Known]) -> bool {
     let mut answer = [0; ANSWER_BYTES];
@@ -198,6 +208,7 @@ fn decode(answer: &[u8; ANSWER_BYTES]) -> (u64, Space) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::testing::Tree;
     use core::time::Duration;
     use std::thread::sleep;
 
@@ -205,11 +216,12 @@ mod tests {
         core::str::from_utf8(path.to_bytes()).ok()?.parse().ok()
     }
 
-    /// Says of `/7` that it has 7 blocks; hangs at `hangs`, says nothing of anything else.
+    /// Says of `7` that it has 7 blocks; hangs at `hangs`, and at files that there are; says nothing of anything else.
     fn ask(path: &CStr) -> Option<Space> {
-        if path == c"hangs" {
+        if path == c"hangs" || std::fs::exists(path.to_str().unwrap()).unwrap() {
             sleep(Duration::MAX);
         }
+        let path = if path.to_bytes().starts_with(b"/") { c"5" } else { path };
         Some(Space { block_bytes: 1, blocks: blocks(path)?, inodes_free: 9, ..Space::default() })
     }
 
@@ -270,5 +282,21 @@ mod tests {
             sleep(Duration::from_millis(1));
         }
         turn_until(&mut remote, again_ms, asks_it);
+    }
+
+    #[test]
+    fn one_that_answered_once_and_hangs_now_is_not_known_about() {
+        let tree = Tree::new();
+        let path = CString::new(tree.root().join("gate").into_os_string().into_encoded_bytes()).unwrap();
+        let mut remote = remote(&[&path]);
+        turn_until(&mut remote, 0, |remote| said(remote, &path) == Some(5));
+        tree.write("gate", "");
+        for _ in 0..20 {
+            remote.turn(1);
+            sleep(Duration::from_millis(10));
+        }
+        assert_eq!(said(&remote, &path), Some(5), "it may still answer");
+        remote.turn(REMOTE_MS_MAX + 1);
+        assert_eq!(said(&remote, &path), None);
     }
 }

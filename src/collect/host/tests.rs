@@ -205,6 +205,10 @@ fn interfaces_are_listed_from_when_they_are_up_until_they_are_gone() {
     assert_eq!(listed(&[("eth0", "0x1002"), ("eth1", "0x1003"), ("eth2", "0x1003")]), "eth0 eth1 eth2");
     assert_eq!(listed(&[("eth2", "0x1003"), ("a0", "0x1003"), ("eth1", "0x1003")]), "eth1 eth2 a0");
     assert_eq!(listed(&[("eth0", "0x1002"), ("eth1", "0x1003"), ("eth2", "0x1003")]), "eth1 eth2");
+    assert_eq!(listed(&[("a0", "0x1009"), ("eth1", "0x1003")]), "eth1"); // a loopback
+    assert_eq!(listed(&[("a0", "0x1003"), ("eth1", "0x1003")]), "eth1"); // what it is is not asked again
+    assert_eq!(listed(&[("eth1", "0x1003")]), "eth1");
+    assert_eq!(listed(&[("a0", "0x1003"), ("eth1", "0x1003")]), "eth1 a0");
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub mod input;
 pub mod memory;
 pub mod message_parse_sound;
 pub mod mutate;
+pub mod proc_parse_sound;
 pub mod regex_sound;
 pub mod ring_opens_anything;
 pub mod sample_sound;
@@ -46,7 +47,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "message_parse_sound",
         check: message_parse_sound::check,
@@ -81,6 +82,12 @@ pub const TARGETS: [Target; 8] = [
         name: "answer_parse_sound",
         check: answer_parse_sound::check,
         words: answer_parse_sound::WORDS,
+        bytes_max: 4096,
+    },
+    Target {
+        name: "proc_parse_sound",
+        check: proc_parse_sound::check,
+        words: proc_parse_sound::WORDS,
         bytes_max: 4096,
     },
     Target { name: "regex_sound", check: regex_sound::check, words: regex_sound::WORDS, bytes_max: 2048 },
