@@ -14,7 +14,7 @@ use rustls::client::Resumption;
 use rustls::crypto::ring as provider;
 use rustls::crypto::{CipherSuiteCommon, CryptoProvider, GetRandomFailed, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedCipherSuite, Tls13CipherSuite};
 use webpki::ring as algorithm;
 
@@ -66,6 +66,9 @@ fn parse_identity(identity: Identity) -> Result<(Vec<CertificateDer<'static>>, P
     Ok((chain, key))
 }
 
+/// Name and key of each authority that came with the program: see `build.rs`.
+const AZURE_ROOTS: &[(&[u8], &[u8])] = &include!(concat!(env!("OUT_DIR"), "/azure_roots.rs"));
+
 /// The system's authorities (or, on a host without any, those that came with the program) and those of `ca_file`.
 pub(super) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, HttpsError> {
     let mut roots = system_roots()?;
@@ -87,7 +90,11 @@ fn system_roots() -> Result<RootCertStore, HttpsError> {
             return Ok(roots);
         }
     }
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    roots.extend(AZURE_ROOTS.iter().map(|(name, key)| TrustAnchor {
+        subject: Der::from_slice(name),
+        subject_public_key_info: Der::from_slice(key),
+        name_constraints: None,
+    }));
     Ok(roots)
 }
 
@@ -183,5 +190,25 @@ impl rustls::crypto::KeyProvider for Ring {
         key: PrivateKeyDer<'static>,
     ) -> Result<Arc<dyn rustls::sign::SigningKey>, rustls::Error> {
         Ok(Arc::new(provider::sign::RsaSigningKey::new(&key)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_bundle_trusts_what_azure_is_issued_by() {
+        for name in [
+            "DigiCert Global Root G2",
+            "DigiCert Global Root G3",
+            "DigiCert TLS RSA4096 Root G5",
+            "Microsoft ECC Root Certificate Authority 2017",
+            "Microsoft RSA Root Certificate Authority 2017",
+        ] {
+            let names = |(subject, _): &(&[u8], &[u8])| subject.ends_with(name.as_bytes());
+            assert!(AZURE_ROOTS.iter().any(names), "{name} is missing");
+        }
+        assert!(AZURE_ROOTS.len() < 20, "authorities that Azure has no use for");
     }
 }
