@@ -12,7 +12,7 @@ use crate::config::regex::Regex;
 use crate::config::{self, Config, Destination, Listen, LogLevel, PerfSource};
 use crate::intake::{OpenError, Sources};
 use crate::limits::{FLUSH_MS_DEMO, PERF_MS_DEMO, RING_BYTES_MIN};
-use crate::record::perf::Counters;
+use crate::record::perf;
 use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, file, memory, process};
@@ -186,7 +186,7 @@ fn demo_config() -> Config {
     let source = |object: Object| PerfSource {
         object,
         instances: Regex::any(),
-        counters: Counters::MAX >> (Counters::BITS as usize - object.counters().len()),
+        counters: perf::all(object),
         interval_ms: Some(PERF_MS_DEMO),
         compat: false,
         line: 0,

@@ -18,6 +18,11 @@ use alloc::vec::Vec;
 /// A set of an object's counters: bit n is the counter of index n.
 pub type Counters = u16;
 
+/// All counters that an object has.
+pub fn all(object: Object) -> Counters {
+    Counters::MAX >> (Counters::BITS as usize - object.counters().len())
+}
+
 const HEAD_BYTES: usize = 3;
 /// Longest number that a value or a length takes.
 const NUMBER_BYTES_MAX: usize = 10;
@@ -119,7 +124,7 @@ pub fn decode(payload: &[u8]) -> Option<Sample<'_>> {
 
 impl<'a> Sample<'a> {
     /// Its instances, in the order in which they were found.
-    pub fn instances(&self) -> impl Iterator<Item = Instance<'a>> {
+    pub fn instances(&self) -> impl Iterator<Item = Instance<'a>> + use<'a> {
         let (sample, mut rest) = (*self, self.instances);
         core::iter::from_fn(move || {
             let (instance, after) = sample.split_instance(rest)?;
