@@ -204,6 +204,7 @@ impl Agent {
         }
         let state = self.inflow_state(now_ms);
         let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, state);
+        self.timers.quiet_at_ms = Some(now_ms + QUIET_MS);
         let mut append = |payload: &[u8]| inflow.append(Stream::Perf, payload);
         if let Err(missed) = self.sampler.take(now_ms, clock::wall_us() / 1000, &mut append) {
             let text = format_args!("no sample of {}: {}", missed.object, missed.cause);

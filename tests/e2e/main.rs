@@ -28,6 +28,7 @@ mod refused_record_is_set_aside;
 mod render_prints_the_item;
 mod restart_after_kill_9_loses_nothing;
 mod rsyslog_forwards;
+mod sample_prints_counters;
 mod second_agent_is_kept_out;
 mod senders_on_ipv6_are_heard;
 mod sighup_reloads_or_says_why;
