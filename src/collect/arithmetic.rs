@@ -96,4 +96,16 @@ mod tests {
         }
         assert_eq!(rate(1, 0, PLAIN), None);
     }
+
+    #[test]
+    fn the_originals_numbers_are_the_exact_ones_made_whole() {
+        for all in (0..4000).step_by(7) {
+            for part in (0..=all).step_by(13) {
+                let (compat, plain) = (percent(part, all, COMPAT), percent(part, all, PLAIN));
+                assert!((compat - plain).abs() <= 0.5 && compat.fract() == 0.0, "{part} of {all}: {compat}, {plain}");
+                let (compat, plain) = (rate(part, all + 1, COMPAT), rate(part, all + 1, PLAIN));
+                assert_eq!(compat, plain.map(f64::floor), "{part} in {all}");
+            }
+        }
+    }
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A file per object holds its formulas, as functions of the readings alone; [`mounts`] and [`diskstats`] hold what two objects
-//! share. Only [`host`] touches a file, and nothing here knows where records go.
+//! share. Only [`host`] and what it alone uses touch the host: `files` reads, `volumes` finds out what is mounted on which disk,
+//! `remote` asks file systems that may hang. Nothing here knows where records go.
 
 pub mod arithmetic;
 pub mod diskstats;

@@ -302,3 +302,17 @@ fn this_host_says_of_itself_what_its_files_say() {
     let name = fs::read_to_string("/proc/self/comm").unwrap();
     assert!(sample(&mut host, &mut window(Object::Process), 60).names().contains(&name.trim_end()), "{name}");
 }
+
+/// df(1) rounds up, and others write meanwhile. Where the root is on no device of its own there is nothing to compare.
+#[test]
+fn the_root_is_as_full_as_df_says() {
+    let mut host = Host::new(Path::new("/"));
+    let found = sample(&mut host, &mut window(Object::LogicalDisk), 0);
+    let Some((_, values)) = found.0.iter().find(|(name, _)| name == "/") else { return };
+    let df = std::process::Command::new("df").args(["-P", "/"]).output().unwrap();
+    let df = String::from_utf8(df.stdout).unwrap();
+    let used: f64 =
+        df.lines().nth(1).unwrap().split_whitespace().nth(4).unwrap().trim_end_matches('%').parse().unwrap();
+    let said = values[2].unwrap();
+    assert!((-0.1..1.1).contains(&(used - said)), "{said} % used, df says {used} %");
+}
