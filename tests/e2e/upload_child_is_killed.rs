@@ -1,7 +1,7 @@
 //! The upload child dies in the middle of a request: killed from outside, as by the kernel when memory runs out. The daemon lives, says so, forks another,
 //! and everything arrives once.
 
-use crate::harness::{Numbered, Site, Source, wait_until};
+use crate::harness::{Numbered, Site, Source, children_of, wait_until};
 use omsd_standin::{Answer, Manner, Route};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
@@ -19,21 +19,10 @@ fn another_child_delivers() {
     stream.write_all(messages.lines().as_bytes()).expect("omsd reads");
     site.wait("a request that hangs", |seen| !seen.requests.is_empty());
 
-    let child = child_of(omsd.pid()).expect("the upload child runs");
+    let child = *children_of(omsd.pid()).first().expect("the upload child runs");
     let killed = Command::new("sh").args(["-c", &format!("kill -s KILL {child}")]).status().expect("a shell");
     assert!(killed.success());
     wait_until("the child is reaped", || !std::path::Path::new(&format!("/proc/{child}")).exists());
     messages.expect_once_each(&site, |number, item| messages.rfc3164_fields(number, item));
     assert!(omsd.runs() && omsd.stderr().contains("put off"), "{}", omsd.stderr());
-}
-
-/// The process whose parent this is. Source: proc_pid_stat(5), fields 1 and 4.
-fn child_of(parent: u32) -> Option<u32> {
-    let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.into_iter().find(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let ppid = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split_whitespace().nth(1));
-        ppid.is_some_and(|ppid| ppid == parent.to_string())
-    })
 }

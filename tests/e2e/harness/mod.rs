@@ -3,15 +3,17 @@
 //! `OMSD_BIN` names the binary under test (default: the one cargo built), `OMSD_SYSLOG_NG` syslog-ng's.
 //! Nothing sleeps for a fixed time: every wait ends with what it waits for, or fails at its deadline and shows all there is to know.
 
+mod memory;
 mod messages;
 mod omsd;
 mod peers;
 mod proxy;
 mod site;
 
+pub use memory::{Watch, children_of};
 pub use messages::Numbered;
 pub use omsd::{Omsd, Output, command, run};
-pub use peers::{Rsyslog, SyslogNg, logger};
+pub use peers::{Rsyslog, SyslogNg, logger, send_over_tcp};
 pub use proxy::Proxy;
 pub use site::{Site, Source, mode, temp_dir};
 
@@ -29,12 +31,30 @@ pub fn omsd_bin() -> PathBuf {
 
 /// Looks every few milliseconds until `condition` holds; fails with `what` at the deadline.
 #[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_for(PATIENCE, what, condition);
+}
+
+/// The same for what takes longer than [`PATIENCE`].
+#[track_caller]
+pub fn wait_for(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", patience.as_secs());
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Runs `check` on each row in a thread of the row's name, all at once: what they mostly do is wait. Fails if one of them did.
+#[track_caller]
+pub fn at_the_same_time<Row: Send + 'static>(rows: Vec<(&str, Row)>, check: fn(Row)) {
+    let start = |(name, row): (&str, Row)| {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        thread.spawn(move || check(row)).expect("a thread")
+    };
+    let running: Vec<_> = rows.into_iter().map(start).collect();
+    let failed = running.into_iter().filter_map(|row| row.join().err()).count();
+    assert_eq!(failed, 0, "rows failed, see above");
 }
 
 /// A port on the loopback address that nobody uses, for UDP and TCP.

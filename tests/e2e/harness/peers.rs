@@ -1,6 +1,6 @@
 //! The real programs that send: rsyslog and syslog-ng on their own directory and ports, and logger. Nothing of the system's own is touched.
 
-use super::{PATIENCE, free_port, tcp_listens, temp_dir, wait_until};
+use super::{PATIENCE, Source, free_port, tcp_listens, temp_dir, wait_until};
 use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
@@ -62,6 +62,15 @@ impl SyslogNg {
     pub fn send(&self, lines: &str) {
         self.0.send(lines);
     }
+}
+
+/// A program that logs over TCP by itself: sends these lines and keeps the connection.
+#[track_caller]
+pub fn send_over_tcp(source: Source, lines: &str) -> TcpStream {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, source.port())).expect("omsd listens");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(lines.as_bytes()).expect("omsd reads");
+    stream
 }
 
 /// Runs logger(1) with these arguments over a file with these lines.

@@ -143,6 +143,13 @@ impl Site {
         *self.sources.borrow_mut() = sources.to_vec();
     }
 
+    /// Adds a heartbeat, every second, to the configuration.
+    pub fn add_heartbeat(&self) {
+        let text = std::fs::read_to_string(self.conf()).expect("omsd.conf is there");
+        let section = "<source>\n  type oms_heartbeat\n  interval 1s\n</source>\n";
+        std::fs::write(self.conf(), section.to_owned() + &text).expect("omsd.conf is written");
+    }
+
     fn section(&self, source: Source) -> String {
         let listen = match source {
             Source::Udp(port) => format!("protocol_type udp\n  bind 127.0.0.1\n  port {port}"),
@@ -200,6 +207,13 @@ impl Site {
             "" => Value::Null,
             text => serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {output:?}")),
         }
+    }
+
+    /// The account of one stream (`syslog`, `operation`, ...) in the status; null before its first record.
+    pub fn stream(&self, name: &str) -> Value {
+        let status = self.status();
+        let streams = status["streams"].as_array().into_iter().flatten();
+        streams.into_iter().find(|stream| stream["name"] == name).cloned().unwrap_or_default()
     }
 
     /// Waits until the service has seen what is wanted; fails with all it has seen.

@@ -23,6 +23,9 @@ pub enum Manner {
     Plain,
     /// The connection ends as soon as the header of the request is in: the sender sees a reset.
     Reset,
+    /// Answered as soon as the header of the request is in, then the connection ends with the body unread: the sender of a large
+    /// one sees a reset.
+    Early,
     /// The body is read to its end, then the connection ends. `taken`: the records count as delivered.
     Close {
         /// Whether the service kept the records before it fell silent.
@@ -85,14 +88,19 @@ impl Answer {
     /// Whether the records of a good request count as delivered when this is the answer.
     pub fn takes(&self) -> bool {
         match self.manner {
-            Manner::Reset | Manner::EndlessHeader | Manner::Garbage | Manner::Redirect(_) | Manner::Gzip => false,
+            Manner::Reset
+            | Manner::Early
+            | Manner::EndlessHeader
+            | Manner::Garbage
+            | Manner::Redirect(_)
+            | Manner::Gzip => false,
             Manner::Close { taken } | Manner::Silence { taken } => taken,
             _ => (200..300).contains(&self.status),
         }
     }
 }
 
-/// Words apart by spaces, in any order: a status, `retry-after=VALUE`, `delay=MILLISECONDS`, and a manner: `reset`, `close`, `close-taken`,
+/// Words apart by spaces, in any order: a status, `retry-after=VALUE`, `delay=MILLISECONDS`, and a manner: `reset`, `early`, `close`, `close-taken`,
 /// `silence`, `silence-taken`, `trickle`, `endless-header`, `continue`, `chunked`, `http10`, `redirect=URL`, `gzip`, `large=BYTES`, `garbage`.
 impl FromStr for Answer {
     type Err = String;
@@ -106,6 +114,7 @@ impl FromStr for Answer {
                 "retry-after" => answer.retry_after = Some(value.replace('_', " ")),
                 "delay" => answer.delay = Duration::from_millis(number()?),
                 "reset" => answer.manner = Manner::Reset,
+                "early" => answer.manner = Manner::Early,
                 "close" => answer.manner = Manner::Close { taken: false },
                 "close-taken" => answer.manner = Manner::Close { taken: true },
                 "silence" => answer.manner = Manner::Silence { taken: false },

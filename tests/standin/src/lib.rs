@@ -77,7 +77,7 @@ pub enum Route {
     Data,
 }
 
-/// One request that was read to its end.
+/// One request that was read to its end, or answered at its header ([`Manner::Early`]).
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Its kind.

@@ -182,6 +182,15 @@ impl Connection<'_> {
         if answer.manner == Manner::Reset {
             return Err(io::ErrorKind::ConnectionReset.into()); // dropped with bytes unread: the kernel sends a reset
         }
+        if answer.manner == Manner::Early {
+            self.body.clear();
+            self.plain.clear();
+            let mut request = self.summary(route, &head);
+            request.status = answer.status;
+            self.shared.note(|seen| seen.requests.push(request));
+            wire.write(&Reply::new(&answer, "text/plain", String::new()).bytes(self.shared.now_s()))?;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         wire.read_body(&head, &mut self.body)?;
         let reply = match route {
             Route::Topology => self.topology(&head, presented.as_deref(), &answer),

@@ -87,7 +87,7 @@ pub fn send<S: Read + Write>(wire: &mut Wire<S>, reply: &Reply, now_s: i64) -> i
     std::thread::sleep(reply.answer.delay);
     let plain = reply.bytes(now_s);
     match &reply.answer.manner {
-        Manner::Plain | Manner::Redirect(_) => wire.write(&plain),
+        Manner::Plain | Manner::Early | Manner::Redirect(_) => wire.write(&plain),
         Manner::Reset | Manner::Close { .. } => Err(io::ErrorKind::ConnectionAborted.into()),
         Manner::Silence { .. } => until_the_peer_leaves(wire),
         Manner::Trickle => plain.iter().try_for_each(|byte| {

@@ -158,6 +158,7 @@ fn answers_come_in_their_order_and_their_manner() {
     check("204", 1, &|text| text.starts_with("HTTP/1.1 204 ") && text.ends_with("\r\n\r\n"));
     check("202", 1, &|text| text.starts_with("HTTP/1.1 202 "));
     check("reset", 0, &str::is_empty);
+    check("413 early", 0, &|text| text.starts_with("HTTP/1.1 413 "));
     check("close", 0, &str::is_empty);
     check("close-taken", 1, &str::is_empty);
     check("silence", 0, &str::is_empty);
