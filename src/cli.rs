@@ -2,6 +2,7 @@
 
 mod onboard;
 mod ring;
+mod sample;
 
 use crate::agent::paths::{self, Paths};
 use crate::agent::{self, Ended, Settings, StartError, status};
@@ -68,7 +69,7 @@ struct Command {
     run: fn(&[String]) -> Exit,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 8] = [
     Command { name: "run", purpose: "collect and upload, in the foreground", run },
     Command {
         name: "onboard",
@@ -81,6 +82,11 @@ const COMMANDS: [Command; 7] = [
         name: "render",
         purpose: "raw syslog lines on standard input to the items that would be uploaded",
         run: render_lines,
+    },
+    Command {
+        name: "sample",
+        purpose: "performance counters of this host, as they would be sent",
+        run: sample::command,
     },
     Command { name: "ring", purpose: "list, dump or verify a ring file", run: ring::command },
     Command { name: "version", purpose: "version, target and TLS provider", run: version },

@@ -4,8 +4,8 @@
 //! ```text
 //!  UDP, TCP ──┐                ┌──────────── one process, one thread, one poll(2) ────────────┐
 //!  unix ──────┼─> intake ──────┤  record ─> ring file: fixed size, checksummed frames         │
-//!  heartbeat ─┘                └─────────┬───────────────────────────────────────▲────────────┘
-//!                                        │ pipe: the frames of one chunk         │ pipe: sent, later, refused
+//!  counters ──┤                └─────────┬───────────────────────────────────────▲────────────┘
+//!  heartbeat ─┘                          │ pipe: the frames of one chunk         │ pipe: sent, later, refused
 //!                                        ▼                                       │
 //!                     upload child (forked): parse ─> items ─> deflate ─> https ─┘
 //! ```
@@ -15,7 +15,8 @@
 //! | room | what it does | it never |
 //! |---|---|---|
 //! | [`intake`] | peeks, splits streams into messages, lets go of what is kept | knows that a ring exists |
-//! | [`record`] | what we keep of a message: its bytes, where it came from | parses it |
+//! | [`collect`] | reads `/proc` and `/sys`, has the formula of every counter | knows who wants it, or where it goes |
+//! | [`record`] | what we keep: of a message its bytes and where it came from, of a sample its values | parses a message |
 //! | [`ring`] | keeps frames through crashes, in one bounded file | knows what syslog is |
 //! | [`upload`] | picks chunks, forks the child, renders, posts, judges the answer | writes to the ring |
 //! | [`syslog`] | PRI, RFC 3164, RFC 5424: bytes to [`syslog::Message`] | allocates |
@@ -25,7 +26,8 @@
 //! | [`sys`] | poll, signals, sockets, clocks: the only `unsafe` | decides anything |
 //! | [`limits`] | every bound on memory, disk and time | |
 //!
-//! Arrows: `main → cli → agent → {intake, ring, upload} → {config, record, syslog, limits}`, and any of them `→ sys → libc`.
+//! Arrows: `main → cli → agent → {intake, collect, ring, upload} → {config, record, syslog, limits}`, and any of them
+//! `→ sys → libc`. Of [`collect`], [`config`] and [`record`] know the catalogue: objects and the names of their counters.
 //! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
 //! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`agent`] asks [`onboard`] only which
 //! operating system this is, for the heartbeat.
@@ -51,6 +53,7 @@ pub mod limits;
 pub mod agent;
 #[cfg(feature = "std")]
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod intake;
 #[cfg(feature = "std")]

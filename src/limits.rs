@@ -120,6 +120,17 @@ pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reason that travel from the child to the parent and into the log.
 pub const REASON_BYTES_MAX: usize = 256;
 
+/// Perf sources in one configuration.
+pub const PERF_SOURCES_MAX: usize = 64;
+/// Instances in one record of a sample; more go into another record. Bounds what a record grows to when it is rendered.
+pub const PERF_INSTANCES_MAX: usize = 256;
+/// Bytes of an instance's name that are kept: the longest path, in a mount table.
+pub const PERF_NAME_BYTES_MAX: usize = 4096;
+/// Sources due within this long of one another are sampled together.
+pub const PERF_TOGETHER_MS: u64 = 20;
+/// Sample interval of `run --demo`.
+pub const PERF_MS_DEMO: u64 = 5_000;
+
 /// Bytes of one configuration file, and of all together.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// Files that one configuration may consist of.
@@ -130,6 +141,8 @@ pub const CONFIG_DEPTH_MAX: usize = 16;
 pub const CONFIG_NAMES_MAX: usize = 4096;
 /// Bytes of the argument of a section or an `@include`: bounds the time of matching.
 pub const CONFIG_PATTERN_BYTES_MAX: usize = 1024;
+/// Steps of a regular expression's program: bounds the time of a search in one name to this times the name's length.
+pub const REGEX_STEPS_MAX: usize = 1024;
 /// Bytes of the tag of a source: bounds it likewise.
 pub const CONFIG_TAG_BYTES_MAX: usize = 128;
 /// Findings about one configuration that are kept; the rest is only counted.
@@ -139,9 +152,33 @@ pub const CONFIG_TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Shortest `flush_interval`, `retry_wait` and `max_retry_wait`.
 pub const CONFIG_TIME_MS_MIN: u64 = 100;
 
+/// Bytes of a /proc file that are looked at, whole lines only.
+pub const PROC_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Processors that are told apart: what a kernel can be built for.
+pub const PROCESSORS_MAX: usize = 8192;
+/// Mounted file systems that are looked at.
+pub const MOUNTS_MAX: usize = 4096;
+/// Block devices that are looked at.
+pub const DISKS_MAX: usize = 8192;
+/// Network interfaces that are looked at.
+pub const INTERFACES_MAX: usize = 4096;
+/// Processes that are measured; all are counted.
+pub const PROCESSES_MAX: usize = 32 * 1024;
+/// File systems that may hang and are asked for their space all the same: their answers fit a pipe.
+pub const REMOTE_MAX: usize = 1024;
+/// Time that they have for it, all together.
+pub const REMOTE_MS_MAX: u64 = 5_000;
+/// One that let this time pass is asked again after this long.
+pub const REMOTE_RETRY_MS: u64 = 10 * 60 * 1000;
+/// Which disks a logical volume is on is looked up this often; it may be moved while it is mounted.
+pub const DISKS_MS: u64 = 60_000;
+/// Volumes on volumes on disks.
+pub const DISKS_DEPTH_MAX: u32 = 8;
+
 const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any chunk
 const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
 const _: () = assert!(6 * PAYLOAD_BYTES_MAX + 4096 <= BODY_WIRE_BYTES_MAX); // one record, all of it escaped, fits any body
+const _: () = assert!(6 * PAYLOAD_BYTES_MAX + PERF_INSTANCES_MAX * 4096 <= BODY_WIRE_BYTES_MAX); // a record of counters too
 const _: () = assert!(BODY_WIRE_BYTES_MAX as u64 <= BODY_BYTES_MAX);
 const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
@@ -150,4 +187,5 @@ const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
 const _: () = assert!(DRAIN_MS_MAX + STOP_MS_MAX / 2 < STOP_MS_MAX); // reading, then waiting for an answer, then a sync
 const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
 const _: () = assert!(CONNECT_MS_MAX + ANSWER_MS_MAX + ANSWER_BODY_MS_MAX < REQUEST_MS_MAX);
+const _: () = assert!(REMOTE_MAX * 56 < 64 * 1024); // answers of seven numbers each
 const _: () = assert!(ANSWER_HEADER_BYTES_MAX < HTTP_BUFFER_BYTES); // a full buffer is an error, not a stall

@@ -1,6 +1,6 @@
 //! The record that says "I am here".
 
-use crate::onboard;
+use crate::onboard::{self, topology::System};
 use crate::sys::{clock, host};
 use crate::upload::oms;
 use crate::upload::text::Text;
@@ -10,19 +10,17 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-/// The heartbeat's timer and the part of its item that does not change.
+/// The heartbeat's timer.
 #[derive(Debug)]
 pub struct Beat {
     interval_ms: Option<u64>,
     next_ms: u64,
-    /// Everything behind the time stamp.
-    facts: Vec<u8>,
 }
 
 impl Beat {
     /// The first beat comes at once: it shows within a minute that a new agent works. `None`: never.
     pub fn new(interval_ms: Option<u64>, now_ms: u64) -> Beat {
-        Beat { interval_ms, next_ms: now_ms, facts: facts() }
+        Beat { interval_ms, next_ms: now_ms }
     }
 
     /// When the next one is due.
@@ -34,32 +32,32 @@ impl Beat {
     pub fn take(&mut self, now_ms: u64) -> Option<Vec<u8>> {
         let interval_ms = self.interval_ms.filter(|_| now_ms >= self.next_ms)?;
         self.next_ms = now_ms + interval_ms;
-        let mut item = Vec::from(&b"{\"Timestamp\":\""[..]);
-        item.extend_from_slice(&times::time_text(i64::try_from(clock::wall_us() / 1000).unwrap_or(0)));
-        item.push(b'"');
-        item.extend_from_slice(&self.facts);
-        Some(item)
+        let wall_ms = i64::try_from(clock::wall_us() / 1000).unwrap_or(0);
+        Some(item(wall_ms, &host::hostname(), &onboard::this_system(), &host::interface_addresses()))
     }
 }
 
-/// Source: the original's heartbeat item; its keys in its order. A version without a dot has neither major nor minor, as there.
-fn facts() -> Vec<u8> {
-    let name = host::hostname();
-    let mut facts = Text::default();
-    add(&mut facts, "Computer", name.split('.').next().unwrap_or(&name));
-    add(&mut facts, "OSType", "Linux");
-    let system = onboard::this_system();
-    add(&mut facts, "OSName", &system.name);
+/// The item, made anew each time: addresses come and go, and a host may be renamed or upgraded. Its keys and their order are the
+/// original's. A version without a dot has neither major nor minor, as there; `InstalledDate`, which it leaves out where it is
+/// not known, never is.
+fn item(wall_ms: i64, hostname: &str, system: &System, addresses: &[IpAddr]) -> Vec<u8> {
+    let mut item = Text::default();
+    item.put(b"{\"Timestamp\":\"");
+    item.put(&times::time_text(wall_ms));
+    item.put(b"\"");
+    add(&mut item, "Computer", hostname.split('.').next().unwrap_or(hostname));
+    add(&mut item, "OSType", "Linux");
+    add(&mut item, "OSName", &system.name);
     if let Some((major, minor)) = system.version.split_once('.') {
-        add(&mut facts, "OSMajorVersion", major);
-        add(&mut facts, "OSMinorVersion", minor.split('.').next().unwrap_or(minor));
+        add(&mut item, "OSMajorVersion", major);
+        add(&mut item, "OSMinorVersion", minor.split('.').next().unwrap_or(minor));
     }
-    add(&mut facts, "Category", "Agent");
-    add(&mut facts, "SCAgentChannel", "Direct");
-    add(&mut facts, "ComputerPrivateIps", &private_addresses(&host::interface_addresses()));
-    add(&mut facts, "Version", oms::VERSION);
-    facts.put(b"}");
-    Vec::from(facts.as_bytes())
+    add(&mut item, "Category", "Agent");
+    add(&mut item, "SCAgentChannel", "Direct");
+    add(&mut item, "ComputerPrivateIps", &private_addresses(addresses));
+    add(&mut item, "Version", oms::VERSION);
+    item.put(b"}");
+    Vec::from(item.as_bytes())
 }
 
 /// Adds a member to an object that has one already.
@@ -81,6 +79,18 @@ fn private_addresses(addresses: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_item_has_the_originals_keys_in_their_order() {
+        let system =
+            System { name: String::from("Ubuntu"), version: String::from("22.04.1"), manufacturer: String::new() };
+        let item = item(1_704_164_645_678, "web01.example.com", &system, &[IpAddr::from([10, 0, 0, 4])]);
+        let expected = format!(
+            r#"{{"Timestamp":"2024-01-02T03:04:05.678Z","Computer":"web01","OSType":"Linux","OSName":"Ubuntu","OSMajorVersion":"22","OSMinorVersion":"04","Category":"Agent","SCAgentChannel":"Direct","ComputerPrivateIps":"[\"10.0.0.4\"]","Version":"{}"}}"#,
+            oms::VERSION
+        );
+        assert_eq!(String::from_utf8(item).unwrap(), expected);
+    }
 
     #[test]
     fn only_private_addresses_are_told_ipv4_first() {

@@ -7,6 +7,7 @@ pub mod log;
 pub mod paths;
 mod rejected;
 mod report;
+mod sampler;
 mod start;
 pub mod status;
 mod uploader;
@@ -30,6 +31,7 @@ use heartbeat::Beat;
 use inflow::Inflow;
 use log::Log;
 use paths::Paths;
+use sampler::Sampler;
 use uploader::Uploader;
 
 /// A loop without traffic gives the memory that a burst filled back after this long.
@@ -55,6 +57,7 @@ pub struct Agent {
     sources: Sources,
     uploader: Uploader,
     beat: Beat,
+    sampler: Sampler,
     /// `None` in a demo, which leaves nothing behind.
     status: Option<status::Writer>,
     log: Log,
@@ -124,6 +127,7 @@ impl Agent {
             }
             self.take_in(&set[first_source..], now_ms);
             self.beat(now_ms);
+            self.sample(now_ms);
             self.report(now_ms);
             self.keep(now_ms);
             self.upload(&set[1..first_source], now_ms);
@@ -159,6 +163,7 @@ impl Agent {
             Some(timers.status_at_ms),
             self.uploader.deadline_ms(&self.ring),
             self.beat.deadline_ms(),
+            self.sampler.deadline_ms(),
             self.has_unreported().then_some(timers.report_at_ms),
             (wanted.datagrams == Datagrams::Filling).then_some(now_ms + FILLING_MS),
             self.sources.deadline_ms(wanted, now_ms),
@@ -190,6 +195,20 @@ impl Agent {
     fn beat(&mut self, now_ms: u64) {
         if let Some(item) = self.beat.take(now_ms) {
             self.inflow(now_ms).append(Stream::Heartbeat, &item);
+        }
+    }
+
+    fn sample(&mut self, now_ms: u64) {
+        if self.sampler.deadline_ms().is_none_or(|due_ms| now_ms < due_ms) {
+            return;
+        }
+        let state = self.inflow_state(now_ms);
+        let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, state);
+        self.timers.quiet_at_ms = Some(now_ms + QUIET_MS);
+        let mut append = |payload: &[u8]| inflow.append(Stream::Perf, payload);
+        if let Err(missed) = self.sampler.take(now_ms, clock::wall_us() / 1000, &mut append) {
+            let text = format_args!("no sample of {}: {}", missed.object, missed.cause);
+            self.log.limited(now_ms, LogLevel::Error, missed.object, text);
         }
     }
 
@@ -299,6 +318,9 @@ impl Agent {
         self.log.set_level(self.settings.log_level(&config));
         self.uploader.configure(&config.buffer);
         self.beat = Beat::new(config.heartbeat_ms, now_ms);
+        if config.perf != self.config.perf {
+            self.sampler = start::sampler(&config, now_ms);
+        }
         self.config = config;
         self.log.line(LogLevel::Info, format_args!("configuration reloaded"));
     }

@@ -1,9 +1,9 @@
 //! Records that the service refused for good: one JSON object a line, in a file that never grows beyond a bound.
 
 use crate::limits::REJECTED_BYTES_MAX;
-use crate::record::encode;
 use crate::ring::frame::Header;
-use crate::sys::clock;
+use crate::sys::{clock, host};
+use crate::upload::items;
 use crate::upload::text::Text;
 use crate::upload::times::time_text;
 use crate::upload::{Outcome, Stream};
@@ -35,7 +35,6 @@ fn old(path: &Path) -> PathBuf {
 }
 
 fn line(stream: Stream, header: &Header, payload: &[u8], outcome: &Outcome) -> Text {
-    let record = if stream == Stream::Syslog { encode::decode(payload) } else { None };
     let mut line = Text::default();
     line.put(b"{\"refused\":\"");
     line.put(&time_text(i64::try_from(clock::wall_us() / 1000).unwrap_or(0)));
@@ -44,7 +43,7 @@ fn line(stream: Stream, header: &Header, payload: &[u8], outcome: &Outcome) -> T
     line.put_slice(format!("\",\"stream\":\"{}\",\"received\":\"", stream.name()).as_bytes());
     line.put(&time_text(i64::try_from(header.received_us / 1000).unwrap_or(0)));
     line.put(b"\",\"record\":\"");
-    line.put_escaped(record.map_or(payload, |record| record.message));
+    line.put_escaped(&items::shown(stream, header.received_us, payload, &host::hostname()));
     line.put(b"\"}\n");
     line
 }

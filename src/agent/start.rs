@@ -3,17 +3,22 @@
 use super::heartbeat::Beat;
 use super::log::Log;
 use super::paths::{self, Paths};
+use super::sampler::Sampler;
 use super::uploader::Uploader;
 use super::{Agent, Ended, Timers, status};
+use crate::collect::Object;
 use crate::config::files::HostFiles;
-use crate::config::{self, Config, Destination, Listen, LogLevel};
+use crate::config::regex::Regex;
+use crate::config::{self, Config, Destination, Listen, LogLevel, PerfSource};
 use crate::intake::{OpenError, Sources};
-use crate::limits::{FLUSH_MS_DEMO, RING_BYTES_MIN};
+use crate::limits::{FLUSH_MS_DEMO, PERF_MS_DEMO, RING_BYTES_MIN};
+use crate::record::perf;
 use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, file, memory, process};
 use crate::upload::fips;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::fs::{self, File};
@@ -123,6 +128,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let mut agent = Agent {
         uploader: Uploader::new(&config.buffer, (!settings.demo).then(|| paths.rejected()), &ring, now_ms),
         beat: Beat::new(config.heartbeat_ms, now_ms),
+        sampler: sampler(&config, now_ms),
         timers: Timers::new(now_ms),
         log,
         settings,
@@ -177,7 +183,21 @@ fn demo_config() -> Config {
     let mut config = config::embedded_default(false);
     config.buffer.flush_ms = FLUSH_MS_DEMO;
     config.buffer.ring_bytes = RING_BYTES_MIN;
+    let source = |object: Object| PerfSource {
+        object,
+        instances: Regex::any(),
+        counters: perf::all(object),
+        interval_ms: Some(PERF_MS_DEMO),
+        compat: false,
+        line: 0,
+    };
+    config.perf = Vec::from([Object::Processor, Object::Memory].map(source));
     config
+}
+
+/// What is sampled of this host. `--root` is about our own files, not the kernel's.
+pub fn sampler(config: &Config, now_ms: u64) -> Sampler {
+    Sampler::new(&config.perf, Path::new("/"), now_ms, clock::wall_us() / 1000)
 }
 
 /// Opens the sources of a configuration.
@@ -277,12 +297,17 @@ fn greet(settings: &Settings, config: &Config, log: &Log) {
         log.line(LogLevel::Info, format_args!("omsd {version} demo: send it a message with: {hint}"));
         return;
     }
-    let listens: alloc::vec::Vec<String> = config.sources.iter().map(|source| describe(&source.listen)).collect();
+    let mut does: Vec<String> =
+        config.sources.iter().map(|source| alloc::format!("listens on {}", describe(&source.listen))).collect();
+    let objects: Vec<&str> = config.perf.iter().map(|source| source.object.name()).collect();
+    if !objects.is_empty() {
+        does.push(alloc::format!("samples {}", objects.join(", ")));
+    }
     let to = match &config.destination {
         Destination::Stdout => "standard output",
         Destination::Oms(_) => "Log Analytics",
     };
-    log.line(LogLevel::Info, format_args!("omsd {version} listens on {}; records go to {to}", listens.join(", ")));
+    log.line(LogLevel::Info, format_args!("omsd {version} {}; records go to {to}", does.join(", ")));
 }
 
 /// What a source listens on, for a person.

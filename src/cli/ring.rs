@@ -6,10 +6,12 @@ use crate::config::Buffer;
 use crate::record::{Sender, encode};
 use crate::ring::inspect::{self, Shown};
 use crate::ring::{OpenError, disk, frame};
+use crate::sys::host;
 use crate::upload::text::Text;
-use crate::upload::{Stream, times};
+use crate::upload::{Stream, items, times};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use std::eprintln;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -109,6 +111,10 @@ fn write_frame(shown: &Shown<'_>, line: &mut Text) {
         line.put_slice(format!(",\"sender\":\"{address}\"").as_bytes());
     }
     line.put(b",\"record\":\"");
-    line.put_escaped(record.map_or(shown.payload, |record| record.message));
+    let text = match Stream::from_number(header.stream) {
+        Some(stream) => items::shown(stream, header.received_us, shown.payload, &host::hostname()),
+        None => Vec::from(shown.payload),
+    };
+    line.put_escaped(&text);
     line.put(b"\"}\n");
 }

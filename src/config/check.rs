@@ -5,13 +5,15 @@ use super::grammar::{Entry, Section};
 use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
-use super::{Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, SyslogSource};
+use super::{Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, SyslogSource};
 use crate::limits::{CONFIG_TAG_BYTES_MAX, SOURCES_MAX};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
+
+mod perf;
 
 /// Facilities and severities as they stand in a tag, in the order of their numbers. Source: the original's syslog input.
 const FACILITIES: [&str; 24] = [
@@ -41,6 +43,7 @@ pub fn config(root: &Section, report: &mut Report) -> Option<Config> {
 #[derive(Default)]
 struct Plan {
     sources: Vec<Input>,
+    perf: Vec<Perf>,
     heartbeat: Option<Heartbeat>,
     outputs: Vec<Output>,
     log_level: Option<LogLevel>,
@@ -56,6 +59,12 @@ struct Input {
 
 struct Heartbeat {
     interval_ms: u64,
+    tag: String,
+    tag_place: Place,
+}
+
+struct Perf {
+    source: PerfSource,
     tag: String,
     tag_place: Place,
 }
@@ -94,6 +103,7 @@ impl Reader<'_> {
         match self.home(section) {
             Some(Home::Syslog) => self.syslog(section, plan),
             Some(Home::Heartbeat) => self.heartbeat(section, plan),
+            Some(Home::Perf) => self.perf(section, plan),
             _ => {}
         }
     }
@@ -341,7 +351,7 @@ impl<'s> Values<'_, '_, 's> {
         let row = self.row(name);
         let Some(entry) = self.entry(name) else { return (row.default.to_string(), self.section.place) };
         let fits = match row.kind {
-            Kind::Word(words) => words.contains(&entry.value.as_str()),
+            Kind::Word(names) | Kind::Name(names) => names.contains(&entry.value.as_str()),
             Kind::Path => entry.value.starts_with('/') && !entry.value.contains(char::is_control),
             _ => (1..=CONFIG_TAG_BYTES_MAX).contains(&entry.value.len()) && !entry.value.contains(char::is_whitespace),
         };
@@ -490,16 +500,20 @@ fn assemble(mut plan: Plan, report: &mut Report) -> Option<Config> {
         let taken = outputs_of_syslog(input, &plan.outputs, report);
         routed.extend(taken.into_iter().filter(|index| !routed.contains(index)).collect::<Vec<_>>());
     }
-    let of_heartbeat = plan.heartbeat.as_ref().and_then(|it| output_of_heartbeat(it, &plan.outputs, report));
-    if plan.sources.is_empty() && plan.heartbeat.is_none() && !report.failed() {
+    let of_heartbeat = plan.heartbeat.as_ref().map(|it| (it.tag.as_str(), it.tag_place));
+    let of_perf = plan.perf.iter().map(|it| (it.tag.as_str(), it.tag_place));
+    let tagged: Vec<_> = of_heartbeat.into_iter().chain(of_perf).collect();
+    if plan.sources.is_empty() && tagged.is_empty() && !report.failed() {
         let start = Place { file: 0, line: 1, column: 1 };
-        report.error(start, "nothing to do: no `<source>` of type syslog or oms_heartbeat");
+        report.error(start, format!("nothing to do: no `<source>` that works; {}", working_types("source")));
     }
-    let chosen = routed.first().copied().or(of_heartbeat)?;
+    let outputs: Vec<_> = tagged.iter().map(|(tag, place)| output_of(tag, *place, &plan.outputs, report)).collect();
+    let chosen = routed.iter().copied().chain(outputs.into_iter().flatten()).next()?;
     compare_outputs(&plan.outputs, chosen, &routed, report);
     let Purpose::Works(settings) = plan.outputs.swap_remove(chosen).purpose else { return None };
     Some(Config {
         sources: plan.sources.into_iter().map(|input| input.source).collect(),
+        perf: plan.perf.into_iter().map(|perf| perf.source).collect(),
         heartbeat_ms: plan.heartbeat.map(|heartbeat| heartbeat.interval_ms),
         destination: settings.destination,
         buffer: settings.buffer,
@@ -536,13 +550,13 @@ fn outputs_of_syslog(input: &Input, outputs: &[Output], report: &mut Report) -> 
     taken
 }
 
-fn output_of_heartbeat(heartbeat: &Heartbeat, outputs: &[Output], report: &mut Report) -> Option<usize> {
-    let Some(index) = first_taking(outputs, &heartbeat.tag) else {
-        let reason = format!("no `<match>` takes the tag `{0}`: write `<match {0}>`", heartbeat.tag);
-        report.error(heartbeat.tag_place, reason);
+/// The output that takes all records of a source, if it works.
+fn output_of(tag: &str, place: Place, outputs: &[Output], report: &mut Report) -> Option<usize> {
+    let Some(index) = first_taking(outputs, tag) else {
+        report.error(place, format!("no `<match>` takes the tag `{tag}`: write `<match {tag}>`"));
         return None;
     };
-    works(&outputs[index], heartbeat.tag_place, report).then_some(index)
+    works(&outputs[index], place, report).then_some(index)
 }
 
 fn first_taking(outputs: &[Output], tag: &str) -> Option<usize> {

@@ -50,6 +50,16 @@ pub struct Entry {
     pub value: String,
     /// Where the value begins, or the line ends.
     pub value_place: Place,
+    /// Where its first character stands, if it stands there as it is: nothing escaped, no name filled in, on one line.
+    pub text_place: Option<Place>,
+}
+
+impl Entry {
+    /// Where a character of the value stands, as near as that is known.
+    pub fn place_of(&self, character: usize) -> Place {
+        let column = |place: Place| place.column.saturating_add(u32::try_from(character).unwrap_or(u32::MAX));
+        self.text_place.map_or(self.value_place, |place| Place { column: column(place), ..place })
+    }
 }
 
 /// `<name argument>` with what is in it, or a whole configuration (without name).
@@ -198,7 +208,9 @@ impl Reader<'_> {
         let key = utf8(text.take_while(|byte| !byte.is_ascii_whitespace()), key_place)?.to_string();
         text.skip_blanks();
         let value_place = text.place();
+        let start = text.at;
         let value = text.value()?;
+        let text_place = text_place(&text.bytes[start..text.at], &value, value_place);
         text.expect_line_end()?;
         let legacy = key == "include" && section.name.is_empty();
         if legacy {
@@ -207,7 +219,7 @@ impl Reader<'_> {
         if legacy || key == "@include" {
             return self.include(&value, value_place, path, depth, section);
         }
-        section.entries.push(Entry { key, key_place, value, value_place });
+        section.entries.push(Entry { key, key_place, value, value_place, text_place });
         Ok(())
     }
 
@@ -271,6 +283,14 @@ impl Reader<'_> {
         }
         Ok(paths)
     }
+}
+
+/// Where a value's first character stands in what it was made of, if it is found there.
+fn text_place(written: &[u8], value: &str, place: Place) -> Option<Place> {
+    let quotes = u32::from(written.starts_with(b"\"") || written.starts_with(b"'"));
+    let inside = written.get(quotes as usize..)?;
+    let same = inside.starts_with(value.as_bytes()) && !value.contains('\n');
+    same.then_some(Place { column: place.column + quotes, ..place })
 }
 
 /// The directory of a file, to put something behind: empty for a bare name.

@@ -11,20 +11,24 @@ pub mod files;
 pub mod grammar;
 mod literal;
 mod pattern;
+pub mod regex;
 pub mod table;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use grammar::Files;
 
+use crate::collect::Object;
 use crate::limits::{
     CHUNK_BYTES_DEFAULT, FLUSH_MS_DEFAULT, GATHER_MS_DEFAULT, MESSAGE_BYTES_MAX, RETRY_MS_FIRST, RETRY_MS_MAX,
     RING_BYTES_DEFAULT, SYNC_MS_DEFAULT,
 };
+use crate::record::perf::Counters;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use diagnostic::Report;
+use regex::Regex;
 
 /// Reads and checks a configuration: `path` and all that it includes. With the configuration come warnings; without it,
 /// errors, all of them, and the warnings too. Both in the order of the files' lines.
@@ -52,6 +56,8 @@ pub fn embedded_default(identity_exists: bool) -> Config {
 pub struct Config {
     /// Where syslog is received; at most [`crate::limits::SOURCES_MAX`].
     pub sources: Vec<SyslogSource>,
+    /// What is sampled of the host; at most [`crate::limits::PERF_SOURCES_MAX`].
+    pub perf: Vec<PerfSource>,
     /// Time between heartbeat records; `None`: no heartbeat source.
     pub heartbeat_ms: Option<u64>,
     /// Where records go.
@@ -74,6 +80,23 @@ pub struct SyslogSource {
     /// How long reads are gathered under light load (`gather`); 0: not at all.
     pub gather_ms: u64,
     /// Line of the section in its file, for messages about it.
+    pub line: u32,
+}
+
+/// One `<source>` of type `oms_omi`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PerfSource {
+    /// What is measured (`object_name`).
+    pub object: Object,
+    /// Which instances: those in whose names this is found (`instance_regex`).
+    pub instances: Regex,
+    /// Which of the object's counters (`counter_name_regex`).
+    pub counters: Counters,
+    /// Time from one sample to the next (`interval`); `None`: one sample at the start.
+    pub interval_ms: Option<u64>,
+    /// Values as coarse as the original's (`compat`).
+    pub compat: bool,
+    /// Line of the section in its file, for messages about it; 0: built in.
     pub line: u32,
 }
 
@@ -173,6 +196,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             sources: vec![SyslogSource::default()],
+            perf: Vec::new(),
             heartbeat_ms: Some(60_000),
             destination: Destination::Stdout,
             buffer: Buffer::default(),

@@ -3,6 +3,7 @@
 //! configuration and in the manual page, with the same default, range and unit.
 
 use super::literal::{size_text, time_text};
+use crate::collect::Object;
 use crate::limits::{
     CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_TAG_BYTES_MAX, CONFIG_TIME_MS_MAX, CONFIG_TIME_MS_MIN, GATHER_MS_MAX,
     MESSAGE_BYTES_MAX, RING_BYTES_MAX, RING_BYTES_MIN,
@@ -19,6 +20,8 @@ pub enum Home {
     Syslog,
     /// `<source>` of type `oms_heartbeat`
     Heartbeat,
+    /// `<source>` of type `oms_omi`
+    Perf,
     /// `<match>` of type `out_oms`; of `out_stdout` too, unless the key is about the service
     Match,
 }
@@ -30,6 +33,10 @@ pub enum Kind {
     Text,
     /// One of these.
     Word(&'static [&'static str]),
+    /// One of these names, which may have blanks in them.
+    Name(&'static [&'static str]),
+    /// A regular expression, as [`super::regex`] has it.
+    Regex,
     /// `true` or `false`.
     Flag,
     /// An absolute path.
@@ -114,10 +121,11 @@ pub const TOKENS: [(&str, &str); 8] = [
 
 const WORKS_SYSLOG: Effect = Effect::Works(Home::Syslog);
 const WORKS_HEARTBEAT: Effect = Effect::Works(Home::Heartbeat);
+const WORKS_PERF: Effect = Effect::Works(Home::Perf);
 const WORKS_MATCH: Effect = Effect::Works(Home::Match);
 const NOTHING: Effect = Effect::Nothing;
 
-const NO_COUNTERS: &str = "performance counters are not collected";
+const NO_COUNTERS: &str = "only the operating system's counters are collected, by sources of type oms_omi";
 const NO_FILES: &str = "files are not followed";
 const NO_PROGRAMS: &str = "no program is run";
 const NO_LISTENER: &str = "only syslog is listened for";
@@ -131,6 +139,7 @@ const NOT_HERE: &str = "records go to out_oms or out_stdout only";
 pub const PLUGINS: &[Plugin] = &[
     plugin("source", "syslog", WORKS_SYSLOG, "receives syslog messages"),
     plugin("source", "oms_heartbeat", WORKS_HEARTBEAT, "makes a record that says the host is there"),
+    plugin("source", "oms_omi", WORKS_PERF, "samples performance counters of the operating system"),
     plugin("source", "exec", NOTHING, NO_PROGRAMS),
     plugin("source", "tail", NOTHING, NO_FILES),
     plugin("source", "sudo_tail", NOTHING, NO_FILES),
@@ -139,7 +148,6 @@ pub const PLUGINS: &[Plugin] = &[
     plugin("source", "http", NOTHING, NO_LISTENER),
     plugin("source", "forward", NOTHING, NO_LISTENER),
     plugin("source", "statsd", NOTHING, NO_LISTENER),
-    plugin("source", "oms_omi", NOTHING, NO_COUNTERS),
     plugin("source", "omi", NOTHING, NO_COUNTERS),
     plugin("source", "vminsights", NOTHING, NO_COUNTERS),
     plugin("source", "mongostat", NOTHING, NO_COUNTERS),
@@ -188,7 +196,26 @@ const RING: Kind = Kind::Size(bounds(RING_BYTES_MIN, RING_BYTES_MAX));
 const GATHER: Kind = Kind::ShortTime(bounds(0, GATHER_MS_MAX));
 const SYNC: Kind = Kind::ShortTime(bounds(0, CONFIG_TIME_MS_MAX));
 const INTERVAL: Kind = Kind::Time(bounds(1000, CONFIG_TIME_MS_MAX));
+const SAMPLE_INTERVAL: Kind = Kind::Time(near(1000, CONFIG_TIME_MS_MAX));
+const OBJECT: Kind = Kind::Name(&OBJECTS);
 const WAIT: Kind = Kind::Time(near(CONFIG_TIME_MS_MIN, CONFIG_TIME_MS_MAX));
+
+/// What `object_name` may be: the objects in the order of their numbers.
+pub const OBJECTS: [&str; Object::ALL.len()] = object_names();
+
+/// Objects of the original that other programs measured for it.
+pub const FOREIGN_OBJECTS: [&str; 5] =
+    ["Container", "Apache HTTP Server", "Apache Virtual Host", "MySQL Server", "MySQL Database"];
+
+const fn object_names() -> [&'static str; Object::ALL.len()] {
+    let mut names = [""; Object::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Object::ALL[index].name();
+        index += 1;
+    }
+    names
+}
 
 const EVERY_FORM: &str = "every form of syslog message is known and kept whole";
 const NO_KEYS: &str = "the fields of a record are those of the service's table";
@@ -232,6 +259,15 @@ pub const KEYS: &[Key] = &[
     key(Home::Heartbeat, "interval", INTERVAL, "60s", "time from one heartbeat to the next"),
     key(Home::Heartbeat, "tag", Kind::Text, "oms.heartbeat", "name by which a `<match>` takes the records"),
     key(Home::Heartbeat, "log_level", Kind::Nothing, "", OWN_LOG),
+
+    key(Home::Perf, "object_name", OBJECT, "", "what is measured; required"),
+    key(Home::Perf, "instance_regex", Kind::Regex, ".*", "which instances, by a regular expression that is searched for in their names"),
+    key(Home::Perf, "counter_name_regex", Kind::Regex, ".*", "which counters, by one that is searched for in theirs"),
+    key(Home::Perf, "interval", SAMPLE_INTERVAL, "", "time from one sample to the next; unset: one sample at the start"),
+    key(Home::Perf, "compat", Kind::Flag, "false", "values as coarse as the original's"),
+    key(Home::Perf, "tag", Kind::Text, "oms.omi", "name by which a `<match>` takes the records"),
+    key(Home::Perf, "omi_mapping_path", Kind::Nothing, "", "objects, counters and their names are built in"),
+    key(Home::Perf, "log_level", Kind::Nothing, "", OWN_LOG),
 
     key(Home::Match, "omsadmin_conf_path", Kind::Path, "/etc/opt/omsd/conf/omsadmin.conf", "which workspace, agent and endpoint"),
     key(Home::Match, "cert_path", Kind::Path, "/etc/opt/omsd/certs/oms.crt", "client certificate, PEM"),
@@ -303,6 +339,7 @@ impl Home {
             Home::System => "<system>",
             Home::Syslog => "<source>, type syslog",
             Home::Heartbeat => "<source>, type oms_heartbeat",
+            Home::Perf => "<source>, type oms_omi",
             Home::Match => "<match>",
         }
     }
@@ -314,6 +351,8 @@ impl Kind {
         match self {
             Kind::Text => "text".to_string(),
             Kind::Word(words) => words.join("|"),
+            Kind::Name(_) => "name".to_string(),
+            Kind::Regex => "expression".to_string(),
             Kind::Flag => "true|false".to_string(),
             Kind::Path => "path".to_string(),
             Kind::Address => "address".to_string(),
@@ -345,7 +384,8 @@ impl Kind {
     pub fn expected(&self) -> String {
         let what = match self {
             Kind::Text => format!("a word of at most {CONFIG_TAG_BYTES_MAX} bytes without blanks"),
-            Kind::Word(words) => return format!("one of {}", words.join(", ")),
+            Kind::Word(names) | Kind::Name(names) => return format!("one of {}", names.join(", ")),
+            Kind::Regex => "a regular expression".to_string(),
             Kind::Flag => "true or false".to_string(),
             Kind::Path => "an absolute path".to_string(),
             Kind::Address => "an IPv4 or IPv6 address".to_string(),
@@ -466,6 +506,7 @@ mod tests {
                 Home::System => "keys of <system>",
                 Home::Syslog => "keys of a syslog source",
                 Home::Heartbeat => "keys of a heartbeat source",
+                Home::Perf => "keys of a perf source",
                 Home::Match => "keys of <match>",
             });
             assert!(names.iter().any(|name| name == key.name), "{} in {names:?}", key.name);

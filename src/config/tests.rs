@@ -121,6 +121,14 @@ fn the_originals_configuration_works_as_it_is() {
     assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning && warning.line > 0));
     let expected = Config {
         sources: vec![SyslogSource { line: 2, ..SyslogSource::default() }],
+        perf: vec![PerfSource {
+            object: Object::Processor,
+            instances: Regex::new(".*").unwrap(),
+            counters: 0b100_0001,
+            interval_ms: Some(60_000),
+            compat: false,
+            line: 12,
+        }],
         heartbeat_ms: Some(60_000),
         destination: Destination::Oms(OmsFiles::default()),
         buffer: Buffer {
@@ -312,7 +320,7 @@ fn an_unknown_name_is_an_error_that_knows_the_nearest() {
     refused(
         &format!("<source>\ntype sysolg\n</source>\n<sauce>\n</sauce>\n{SYSLOG}{OMS}"),
         &[
-            "2:6: error: unknown type `sysolg` of `<source>`: did you mean `syslog`?; expected syslog or oms_heartbeat",
+            "2:6: error: unknown type `sysolg` of `<source>`: did you mean `syslog`?; expected syslog or oms_heartbeat or oms_omi",
             "4:1: error: unknown section `<sauce>`: did you mean `source`?; expected `<source>`, `<filter>`, `<match>` or \
              `<system>`",
         ],
@@ -362,7 +370,7 @@ fn a_source_that_no_match_takes_is_an_error() {
             "7:6: warning: type `copy` does nothing here: records go to out_oms or out_stdout only",
         ],
     );
-    refused("", &["1:1: error: nothing to do: no `<source>` of type syslog or oms_heartbeat"]);
+    refused("", &["1:1: error: nothing to do: no `<source>` that works; expected syslog or oms_heartbeat or oms_omi"]);
 }
 
 #[test]
@@ -418,6 +426,118 @@ fn the_agents_own_settings_are_in_the_system_section() {
     assert_eq!(config.log_level, LogLevel::Warn);
     assert_eq!(accepted(&output("log_level debug")).log_level, LogLevel::Debug);
     assert_eq!(accepted(&output("@log_level trace")).log_level, LogLevel::Trace);
+}
+
+fn perf(lines: &str) -> String {
+    format!("<source>\ntype oms_omi\n{lines}\n</source>\n{OMS}")
+}
+
+#[test]
+fn a_perf_source_of_the_portal_works_as_it_is() {
+    let source = "object_name \"Logical Disk\"\ninstance_regex \".*\"\n\
+                  counter_name_regex \"(% Used Inodes|Free Megabytes|% Used Space)\"\ninterval 10s\n\
+                  omi_mapping_path /etc/opt/microsoft/omsagent/1/conf/omsagent.d/omi_mapping.json";
+    let config = warned(
+        &perf(source),
+        &["7:1: warning: `omi_mapping_path` does nothing here: objects, counters and their names are built in"],
+    );
+    assert_eq!(config.sources, []);
+    let expected = PerfSource {
+        object: Object::LogicalDisk,
+        instances: Regex::new(".*").unwrap(),
+        counters: 0b10101,
+        interval_ms: Some(10_000),
+        compat: false,
+        line: 1,
+    };
+    assert_eq!(config.perf, [expected]);
+    let config = accepted(&perf("object_name Memory\ncompat true"));
+    assert_eq!((config.perf[0].counters, config.perf[0].interval_ms, config.perf[0].compat), (0x7ff, None, true));
+}
+
+#[test]
+fn counters_are_chosen_as_the_original_chooses_them() {
+    let chosen = |object: &str, expression: &str| -> Vec<&str> {
+        let config = accepted(&perf(&format!("object_name {object}\ncounter_name_regex {expression}")));
+        let names = config.perf[0].object.counters().iter().enumerate();
+        names.filter(|(index, _)| config.perf[0].counters >> index & 1 == 1).map(|(_, name)| *name).collect()
+    };
+    assert_eq!(chosen("Logical Disk", "%"), ["% Free Space", "% Used Space", "% Free Inodes", "% Used Inodes"]);
+    assert_eq!(chosen("Logical Disk", "%|Disk").len(), 10);
+    assert_eq!(chosen("Network", "(Total Bytes)"), ["Total Bytes Transmitted", "Total Bytes Received", "Total Bytes"]);
+    for both in ["(Used Memory kBytes)", "(Used Memory)", "^Used Memory$"] {
+        assert_eq!(chosen("Process", both), ["Used Memory kBytes"], "{both}");
+    }
+    assert_eq!(chosen("Memory", "^Used Memory"), ["Used Memory MBytes"]);
+}
+
+#[test]
+fn a_wrong_perf_source_is_named_with_its_place() {
+    refused(
+        &perf("interval 5s"),
+        &[
+            "1:1: error: a perf source needs an `object_name`: one of Processor, Memory, Logical Disk, Physical Disk, Network, \
+             System, Process",
+        ],
+    );
+    refused(
+        &perf("object_name \"Proces\""),
+        &[
+            "3:13: error: `object_name`: expected one of Processor, Memory, Logical Disk, Physical Disk, Network, System, \
+             Process, found `Proces` (what is measured; required)",
+        ],
+    );
+    refused(
+        &perf("object_name Memory\ninstance_regex \"*\"\ncounter_name_regex (?i)a\ninterval soon"),
+        &[
+            "4:17: error: `instance_regex`: nothing for `*` to repeat",
+            "5:20: error: `counter_name_regex`: of the groups that begin with `(?`, only `(?:` is supported",
+            "6:10: error: `interval`: expected a time such as 20s or 5m, from 1s to 1d, found `soon` (time from one sample to \
+             the next; unset: one sample at the start)",
+        ],
+    );
+    // Where a character of the value stands is only known if nothing in front of it was written otherwise.
+    refused(
+        &perf("object_name Memory\ninstance_regex \"\\\\d*+\""),
+        &["4:16: error: `instance_regex`: `*+`, which never gives back, is not supported"],
+    );
+    refused(
+        &format!(
+            "{SYSLOG}<source>\ntype oms_omi\nobject_name System\n</source>\n<match oms.syslog.**>\ntype out_oms\n</match>"
+        ),
+        &["6:1: error: no `<match>` takes the tag `oms.omi`: write `<match oms.omi>`"],
+    );
+}
+
+#[test]
+fn what_perf_sources_cannot_do_here_is_a_warning() {
+    let config = warned(
+        &format!("{SYSLOG}{}", perf("object_name \"Apache HTTP Server\"\ninterval 30s")),
+        &["8:13: warning: Apache HTTP Server is not measured here: this source does nothing"],
+    );
+    assert_eq!(config.perf, []);
+    let config = warned(
+        &perf("object_name Memory\ncounter_name_regex \"Idle\"\ninterval 0"),
+        &[
+            "4:20: warning: this is in no name of a counter of Memory: its records will be empty",
+            "5:10: warning: `interval` is 1s at least: taken as that",
+        ],
+    );
+    assert_eq!((config.perf[0].counters, config.perf[0].interval_ms), (0, Some(1000)));
+}
+
+#[test]
+fn perf_sources_are_bounded_and_those_of_other_tags_have_their_match() {
+    let source = "<source>\ntype oms_omi\nobject_name System\n</source>\n";
+    assert_eq!(accepted(&format!("{}{OMS}", source.repeat(64))).perf.len(), 64);
+    refused(&format!("{}{OMS}", source.repeat(65)), &["257:1: error: more than 64 perf sources"]);
+    let outputs =
+        "<match oms.syslog.**>\ntype out_oms\n</match>\n<match a>\ntype out_oms\nflush_interval 1s\n</match>\n";
+    let config = warned(
+        &format!("{SYSLOG}<source>\ntype oms_omi\nobject_name System\ntag a\n</source>\n{outputs}"),
+        &["14:1: warning: differs from the `<match>` on line 11, which counts for all records, in flush_interval"],
+    );
+    assert_eq!(config.perf.len(), 1);
 }
 
 #[test]

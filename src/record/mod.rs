@@ -1,6 +1,8 @@
-//! What we keep of a message: its bytes as they came, and where they came from.
+//! What we keep: of a message its bytes as they came, and where they came from; of a sample the values in few bytes.
 
 pub mod encode;
+pub mod number;
+pub mod perf;
 
 use core::net::IpAddr;
 

@@ -7,13 +7,20 @@ use std::net::UdpSocket;
 
 /// The host's name as gethostname(2) says; empty if it has none.
 pub fn hostname() -> String {
+    uname(|names| &names.nodename)
+}
+
+/// The kind of machine that the kernel was built for: `x86_64`, also where this program is not. Source: uname(2).
+pub fn machine() -> String {
+    uname(|names| &names.machine)
+}
+
+fn uname(field: fn(&libc::utsname) -> &[libc::c_char]) -> String {
     // SAFETY: all zero is a valid utsname.
-    let mut name: libc::utsname = unsafe { core::mem::zeroed() };
-    // SAFETY: the pointer is to a live utsname of ours, which the kernel fills.
-    if unsafe { libc::uname(&mut name) } != 0 {
-        return String::new();
-    }
-    let bytes: Vec<u8> = name.nodename.iter().take_while(|&&c| c != 0).map(|&c| c.cast_unsigned()).collect();
+    let mut names: libc::utsname = unsafe { core::mem::zeroed() };
+    // SAFETY: the pointer is to a live utsname of ours, which the kernel fills. A failure leaves it empty.
+    unsafe { libc::uname(&mut names) };
+    let bytes: Vec<u8> = field(&names).iter().take_while(|&&c| c != 0).map(|&c| c.cast_unsigned()).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -104,7 +104,8 @@ fn whole_pages(address: usize, length: usize, page: usize) -> Range<usize> {
     if start < end { start..end } else { 0..0 }
 }
 
-fn page_bytes() -> usize {
+/// Bytes of a page of memory. Source: sysconf(3), `_SC_PAGESIZE`.
+pub fn page_bytes() -> usize {
     // SAFETY: sysconf has no memory effects.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

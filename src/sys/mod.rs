@@ -7,6 +7,7 @@ pub mod clock;
 #[cfg(all(any(target_arch = "x86_64", target_arch = "x86"), any(target_env = "musl", test)))]
 mod copy;
 pub mod file;
+pub mod filesystem;
 pub mod host;
 pub mod memory;
 pub mod pipe;

@@ -45,9 +45,15 @@ pub fn reap(pid: Pid) -> Option<Ended> {
 
 /// Ends this child now and takes its end.
 pub fn kill_and_reap(pid: Pid) {
+    kill(pid);
+    wait(pid, 0);
+}
+
+/// Ends this child, which was not reaped yet, as soon as the kernel lets it: one that waits for a server may not end before
+/// that answers.
+pub fn kill(pid: Pid) {
     // SAFETY: the child is not reaped yet, so the number is still its own.
     unsafe { libc::kill(pid.0, libc::SIGKILL) };
-    wait(pid, 0);
 }
 
 fn wait(pid: Pid, options: c_int) -> Option<Ended> {

@@ -203,9 +203,9 @@ mod tests {
         );
         check(
             Stream::Perf,
-            &[b"\xff", br#"{"a":1}"#, b"", br#"{"b":2}"#],
-            r#"{"DataType":"LINUX_PERF_BLOB","IPName":"LogManagement","DataItems":[{"a":1},{"b":2}]}"#,
-            2,
+            &[b"\xff", br#"{"a":1}"#, b""],
+            r#"{"DataType":"LINUX_PERF_BLOB","IPName":"LogManagement","DataItems":[]}"#,
+            3,
         );
         check(
             Stream::Heartbeat,
@@ -215,9 +215,9 @@ mod tests {
         );
         check(
             Stream::Operation,
-            &[b"{}"],
-            r#"{"DataType":"OPERATION_BLOB","IPName":"LogManagement","DataItems":[{}]}"#,
-            0,
+            &[b"\xff", br#"{"a":1}"#, b"", br#"{"b":2}"#],
+            r#"{"DataType":"OPERATION_BLOB","IPName":"LogManagement","DataItems":[{"a":1},{"b":2}]}"#,
+            2,
         );
     }
 

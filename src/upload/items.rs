@@ -1,11 +1,13 @@
-//! One record as the JSON item that the service knows. Keys, their order and their words are the original's.
+//! One record as the JSON item, or items, that the service knows. Keys, their order and their words are the original's.
 
 use super::Stream;
+use super::number::put_number;
 use super::text::Text;
 use super::times::{LocalTimes, TimeText};
-use crate::record::{Sender, encode};
+use crate::record::{Sender, encode, perf};
 use crate::syslog::{self, CivilTime, Message, Timestamp};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -16,6 +18,21 @@ pub struct ThisHost {
     pub name: String,
     /// The address it sends from; `None` if it has no route.
     pub address: Option<IpAddr>,
+}
+
+/// What a person is shown of a payload that was kept: a message as it came, a sample as its items, anything else as it is.
+pub fn shown(stream: Stream, received_us: u64, payload: &[u8], host: &str) -> Vec<u8> {
+    let shown = match stream {
+        Stream::Syslog => encode::decode(payload).map(|record| Vec::from(record.message)),
+        Stream::Perf => perf::decode(payload).map(|sample| {
+            let mut items = Text::default();
+            let host = ThisHost { name: String::from(host), address: None };
+            Renderer::new(host, |_| 0).perf(received_us, &sample, &mut items);
+            Vec::from(items.as_bytes())
+        }),
+        Stream::Operation | Stream::Heartbeat => None,
+    };
+    shown.unwrap_or_else(|| Vec::from(payload))
 }
 
 /// Makes items. Keeps what consecutive messages have in common: the hour in the local zone, the sender.
@@ -50,17 +67,45 @@ impl Renderer {
         }
     }
 
-    /// Appends the item of one frame: its payload, and when it was received (µs since 1970). `false`: the payload is no record
+    /// Appends the item of one frame (of a sample: its items, with commas between them): its payload, and when it was received (µs since 1970). `false`: the payload is no record
     /// of the stream, and nothing that was appended should be kept.
     pub fn item(&mut self, stream: Stream, received_us: u64, payload: &[u8], out: &mut Text) -> bool {
-        if stream != Stream::Syslog {
-            return ready_item(payload, out);
-        }
-        match encode::decode(payload) {
-            Some(record) => self.syslog(received_us, Some(record.sender), record.message, out),
-            None => return false,
+        match stream {
+            Stream::Syslog => match encode::decode(payload) {
+                Some(record) => self.syslog(received_us, Some(record.sender), record.message, out),
+                None => return false,
+            },
+            Stream::Perf => match perf::decode(payload) {
+                Some(sample) => self.perf(received_us, &sample, out),
+                None => return false,
+            },
+            Stream::Operation | Stream::Heartbeat => return ready_item(payload, out),
         }
         true
+    }
+
+    /// Appends the `LINUX_PERF_BLOB` items of a sample, one for each instance.
+    pub fn perf(&mut self, sampled_us: u64, sample: &perf::Sample<'_>, out: &mut Text) {
+        let sampled_ms = i64::try_from(sampled_us / 1000).unwrap_or(i64::MAX);
+        for (index, instance) in sample.instances().enumerate() {
+            if index > 0 {
+                out.put(b",");
+            }
+            out.put(br#"{"Timestamp":""#);
+            out.put(self.received_text.text(sampled_ms));
+            out.put(br#"","Host":""#);
+            match self.short_name() {
+                b"" => out.put(b"Unknown host"),
+                name => out.put_escaped(name),
+            }
+            out.put(br#"","ObjectName":""#);
+            out.put_slice(sample.object.name().as_bytes());
+            out.put(br#"","InstanceName":""#);
+            out.put_escaped(instance.name);
+            out.put(br#"","Collections":["#);
+            write_values(&instance, out);
+            out.put(b"]}");
+        }
     }
 
     /// Appends a `LINUX_SYSLOGS_BLOB` item. Without a sender, `HostIP` is unknown.
@@ -105,7 +150,7 @@ impl Renderer {
         match (message.hostname, remote(sender)) {
             (Some(name), _) => out.put_escaped(name),
             (None, Some(address)) => self.write_address(address, out),
-            (None, None) => out.put_escaped(&self.host.name.as_bytes()[..self.short_name_bytes]),
+            (None, None) => out.put_escaped(self.short_name()),
         }
     }
 
@@ -125,9 +170,13 @@ impl Renderer {
         }
     }
 
+    fn short_name(&self) -> &[u8] {
+        &self.host.name.as_bytes()[..self.short_name_bytes]
+    }
+
     fn is_this_host(&self, name: &[u8]) -> bool {
         let own = self.host.name.as_bytes();
-        name.eq_ignore_ascii_case(own) || name.eq_ignore_ascii_case(&own[..self.short_name_bytes])
+        name.eq_ignore_ascii_case(own) || name.eq_ignore_ascii_case(self.short_name())
     }
 
     fn write_address(&mut self, address: IpAddr, out: &mut Text) {
@@ -174,6 +223,19 @@ fn write_text(message: &Message<'_>, out: &mut Text) {
     out.put_escaped(message.msg);
 }
 
+fn write_values(instance: &perf::Instance<'_>, out: &mut Text) {
+    for (index, (counter, value)) in instance.values().enumerate() {
+        if index > 0 {
+            out.put(b",");
+        }
+        out.put(br#"{"CounterName":""#);
+        out.put_slice(counter.as_bytes());
+        out.put(br#"","Value":""#);
+        put_number(value, out);
+        out.put(br#""}"#);
+    }
+}
+
 /// Copies an item that the agent made itself, after a look at its ends and at its encoding.
 fn ready_item(payload: &[u8], out: &mut Text) -> bool {
     let is_item = payload.starts_with(b"{") && payload.ends_with(b"}") && core::str::from_utf8(payload).is_ok();
@@ -186,7 +248,7 @@ fn ready_item(payload: &[u8], out: &mut Text) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
+    use crate::collect::Object;
 
     fn renderer() -> Renderer {
         let host = ThisHost { name: String::from("web01.example.com"), address: Some(IpAddr::from([10, 0, 0, 4])) };
@@ -290,6 +352,38 @@ mod tests {
         self::check(None, "<13>1 - h a p-1 - - text", "ProcessId", Some("p-1"));
         self::check(None, "<13>1 - h a - - - text", "ProcessId", None);
         self::check(None, "<13>1 - h - - - - text", "ident", Some(""));
+    }
+
+    fn items(host: &str, payload: &[u8]) -> String {
+        let host = ThisHost { name: String::from(host), address: None };
+        let mut out = Text::default();
+        assert!(Renderer::new(host, |_| 0).item(Stream::Perf, NOW_US, payload, &mut out));
+        String::from_utf8(Vec::from(out.as_bytes())).expect("valid UTF-8")
+    }
+
+    #[test]
+    fn a_sample_is_an_item_for_each_instance_in_the_originals_form() {
+        let mut writer = perf::Writer::default();
+        writer.begin(Object::PhysicalDisk, 0b1011);
+        writer.add(b"sda", &[Some(81920.0), Some(1.234e-5), Some(7.0), Some(0.5)]);
+        writer.add(b"a\xff\"\n", &[None; 4]);
+        let expected = concat!(
+            r#"{"Timestamp":"2026-07-02T12:00:00.123Z","Host":"vm7","ObjectName":"Physical Disk","InstanceName":"sda","#,
+            r#""Collections":[{"CounterName":"Physical Disk Bytes/sec","Value":"81920"},"#,
+            r#"{"CounterName":"Avg. Disk sec/Read","Value":"1.234e-05"},{"CounterName":"Avg. Disk sec/Transfer","Value":"0.5"}]},"#,
+            r#"{"Timestamp":"2026-07-02T12:00:00.123Z","Host":"vm7","ObjectName":"Physical Disk","InstanceName":"a�\"\n","#,
+            r#""Collections":[]}"#
+        );
+        assert_eq!(items("vm7.example.com", writer.payload().unwrap()), expected);
+        assert!(items("", writer.payload().unwrap()).contains(r#""Host":"Unknown host""#));
+    }
+
+    #[test]
+    fn what_is_no_sample_gives_no_item() {
+        let mut out = Text::default();
+        for payload in [&b""[..], b"{}", &[9, 0, 0, 0], &[0, 0, 0]] {
+            assert!(!renderer().item(Stream::Perf, NOW_US, payload, &mut out), "{payload:?}");
+        }
     }
 
     /// Property: whatever the bytes, the item is valid UTF-8 and a JSON object with all its keys.

@@ -1,7 +1,8 @@
 //! From frames to answers: which frames go next, the child that renders and posts them, and what its answer means.
 //!
-//! [`schedule`], with [`chunk`] and [`backoff`], decides, without I/O; [`child`] forks, feeds and reaps; the rest runs only inside the child:
-//! [`items`] renders, [`deflate`] compresses, [`https`] posts, one file per destination joins them.
+//! [`schedule`], with [`chunk`] and [`backoff`], decides, without I/O; [`child`] forks, feeds and reaps; the rest runs only
+//! inside the child: [`items`] renders (its values: [`number`]), [`deflate`] compresses, [`https`] posts, one file per
+//! destination joins them.
 
 pub mod admin_conf;
 pub mod backoff;
@@ -18,6 +19,7 @@ pub mod guid;
 #[cfg(feature = "std")]
 pub mod https;
 pub mod items;
+pub mod number;
 #[cfg(feature = "std")]
 pub mod oms;
 pub mod proxy;
@@ -42,7 +44,7 @@ pub enum Stream {
     Operation = 1,
     /// `HEALTH_ASSESSMENT_BLOB`: "I am here".
     Heartbeat = 2,
-    /// `LINUX_PERF_BLOB`: performance counters.
+    /// `LINUX_PERF_BLOB`: the payload is a [`crate::record::perf::Sample`].
     Perf = 3,
 }
 

@@ -92,14 +92,14 @@ mod tests {
     }
 
     fn deliver(stdout: &mut Stdout<Torn>) -> Outcome {
-        stdout.begin(Stream::Perf, 0);
+        stdout.begin(Stream::Operation, 0);
         stdout.add(0, b"{}");
         stdout.deliver()
     }
 
     #[test]
     fn a_body_is_a_line_and_after_a_torn_line_the_next_stands_alone() {
-        const LINE: &str = "{\"DataType\":\"LINUX_PERF_BLOB\",\"IPName\":\"LogManagement\",\"DataItems\":[{}]}\n";
+        const LINE: &str = "{\"DataType\":\"OPERATION_BLOB\",\"IPName\":\"LogManagement\",\"DataItems\":[{}]}\n";
         let writer = Torn { taken: Vec::new(), fails_after_bytes: Some(LINE.len() + 9) };
         let mut stdout = Stdout::new(writer, Body::new(false));
         let first = deliver(&mut stdout);

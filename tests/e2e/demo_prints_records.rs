@@ -38,6 +38,9 @@ fn a_message_sent_to_the_address_it_names_is_printed() {
     }
     assert_eq!(messages, ["first", "second \u{fc}\"\\"]);
 
+    wait_until("samples of processors and memory", || {
+        ["Processor", "Memory"].iter().all(|object| omsd.stdout().contains(&format!(r#""ObjectName":"{object}""#)))
+    });
     let (status, took) = omsd.terminate();
     assert!(status.success() && took < PATIENCE / 10, "{status:?} after {took:?}");
     let left: Vec<_> = std::fs::read_dir(&dir).expect("the directory").collect();

@@ -19,6 +19,7 @@ mod random;
 mod account;
 mod campaign;
 mod disk;
+mod hung_mount;
 mod kill_loop;
 mod load;
 mod process;

@@ -5,7 +5,7 @@ use crate::memory::peak_bytes;
 use omsd::config::{Config, Destination, Diagnostic, Files, Listen, Severity, parse};
 use omsd::limits::{
     CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_BYTES_MAX, CONFIG_DIAGNOSTICS_MAX, CONFIG_FILES_MAX, CONFIG_TIME_MS_MAX,
-    GATHER_MS_MAX, MESSAGE_BYTES_MAX, RING_BYTES_MAX, RING_BYTES_MIN, SOURCES_MAX,
+    GATHER_MS_MAX, MESSAGE_BYTES_MAX, PERF_SOURCES_MAX, RING_BYTES_MAX, RING_BYTES_MIN, SOURCES_MAX,
 };
 use std::collections::BTreeMap;
 
@@ -25,6 +25,12 @@ pub const WORDS: &[&[u8]] = &[
     b"type out_stdout\n",
     b"type oms_heartbeat\n",
     b"type filter_syslog\n",
+    b"type oms_omi\n",
+    b"object_name \"Logical Disk\"\n",
+    b"object_name Container\n",
+    b"instance_regex \"\\\\d*(a|b)+\"\n",
+    b"counter_name_regex %WORKSPACE_ID%(?=\n",
+    b"interval 10s\n",
     b"port 25224\n",
     b"port 65536\n",
     b"bind 127.0.0.1\n",
@@ -167,6 +173,11 @@ fn check_config(config: &Config) {
             Listen::Udp(_, port) | Listen::Tcp(_, port) => assert!(*port > 0, "{source:?}"),
             Listen::UnixDatagram(path) | Listen::UnixStream(path) => check_path(path),
         }
+    }
+    assert!(config.perf.len() <= PERF_SOURCES_MAX);
+    for source in &config.perf {
+        assert!(u32::from(source.counters) >> source.object.counters().len() == 0, "{source:?}");
+        assert!(source.interval_ms.is_none_or(|time| (1000..=CONFIG_TIME_MS_MAX).contains(&time)), "{source:?}");
     }
     assert!(config.heartbeat_ms.is_none_or(|time| (1..=CONFIG_TIME_MS_MAX).contains(&time)));
     let buffer = &config.buffer;

@@ -28,7 +28,10 @@ pub mod input;
 pub mod memory;
 pub mod message_parse_sound;
 pub mod mutate;
+pub mod proc_parse_sound;
+pub mod regex_sound;
 pub mod ring_opens_anything;
+pub mod sample_sound;
 
 /// A property, and what helps to find bytes against it.
 #[derive(Clone, Copy)]
@@ -44,7 +47,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "message_parse_sound",
         check: message_parse_sound::check,
@@ -81,6 +84,14 @@ pub const TARGETS: [Target; 6] = [
         words: answer_parse_sound::WORDS,
         bytes_max: 4096,
     },
+    Target {
+        name: "proc_parse_sound",
+        check: proc_parse_sound::check,
+        words: proc_parse_sound::WORDS,
+        bytes_max: 4096,
+    },
+    Target { name: "regex_sound", check: regex_sound::check, words: regex_sound::WORDS, bytes_max: 2048 },
+    Target { name: "sample_sound", check: sample_sound::check, words: sample_sound::WORDS, bytes_max: 4096 },
 ];
 
 #[cfg(test)]

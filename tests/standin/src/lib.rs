@@ -146,6 +146,11 @@ impl Seen {
         self.syslog().map(|item| item.text("Message"))
     }
 
+    /// The items of performance counters, in order.
+    pub fn perf(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(|item| item.data_type == "LINUX_PERF_BLOB")
+    }
+
     /// The sums as one line of JSON.
     pub fn counts_json(&self) -> String {
         wire::counts_json(self)

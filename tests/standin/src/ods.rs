@@ -162,6 +162,8 @@ struct Kind {
     optional: &'static [&'static str],
 }
 
+const PERF: &str = "LINUX_PERF_BLOB";
+
 const KINDS: [Kind; 4] = [
     Kind {
         data_type: "LINUX_SYSLOGS_BLOB",
@@ -182,7 +184,7 @@ const KINDS: [Kind; 4] = [
         optional: &["OSName", "OSMajorVersion", "OSMinorVersion", "InstalledDate"],
     },
     Kind {
-        data_type: "LINUX_PERF_BLOB",
+        data_type: PERF,
         ip_name: "LogManagement",
         required: &["Timestamp", "Host", "ObjectName", "InstanceName", "Collections"],
         optional: &[],
@@ -217,6 +219,9 @@ fn check_item(kind: &Kind, fields: &Map<String, Value>) -> Result<(), Fault> {
         }
         match (key.as_str(), value) {
             ("Collections", value) => check_collections(value)?,
+            ("Host", Value::String(text)) if kind.data_type == PERF && text.is_empty() => {
+                return Err(malformed(format!("{key} is empty")));
+            }
             (key, Value::String(text)) => check_text(key, text)?,
             (key, _) => return Err(malformed(format!("{key} is no text"))),
         }
@@ -236,17 +241,34 @@ fn check_text(key: &str, text: &str) -> Result<(), Fault> {
     if good { Ok(()) } else { Err(malformed(format!("{key} cannot be {text:?}"))) }
 }
 
+/// Pairs of a name and a value, each name once; there may be none. A value becomes a number of the table `Perf`, and none there
+/// is negative.
 fn check_collections(value: &Value) -> Result<(), Fault> {
-    let good = |pair: &Value| {
-        let pair = pair.as_object();
-        pair.is_some_and(|pair| {
-            pair.len() == 2 && ["CounterName", "Value"].iter().all(|key| pair.get(*key).is_some_and(Value::is_string))
-        })
-    };
-    match value.as_array() {
-        Some(pairs) if pairs.iter().all(good) => Ok(()),
-        _ => Err(malformed("Collections is no array of CounterName and Value")),
+    let pairs = value.as_array().ok_or_else(|| malformed("Collections is no array"))?;
+    let mut names = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        let pair = pair.as_object().filter(|pair| pair.len() == 2);
+        let text = |key| pair.and_then(|pair| pair.get(key)).and_then(Value::as_str);
+        let (Some(name), Some(value)) = (text("CounterName"), text("Value")) else {
+            return Err(malformed("Collections has more than pairs of the texts CounterName and Value"));
+        };
+        if name.is_empty() || names.contains(&name) {
+            return Err(malformed(format!("CounterName {name:?} is empty or there twice")));
+        }
+        if !is_number(value) {
+            return Err(malformed(format!("Value of {name} is {value:?}, not the text of a number")));
+        }
+        names.push(name);
     }
+    Ok(())
+}
+
+/// Digits, maybe more behind a point, maybe an exponent: what the original writes.
+fn is_number(text: &str) -> bool {
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "-05"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits(whole) && digits(fraction) && exponent.strip_prefix(['-', '+']).is_some_and(digits)
 }
 
 #[cfg(test)]
@@ -286,6 +308,35 @@ mod tests {
         check_refused("\"IPName\"", "\"IpName\"");
         check_refused("]}", "]");
         check_refused(ITEM, "");
+    }
+
+    fn perf(collections: &str) -> Result<Vec<Item>, Fault> {
+        let item = format!(
+            r#"{{"Timestamp":"2026-01-02T03:04:05.678Z","Host":"vm7","ObjectName":"Processor","InstanceName":"0","Collections":[{collections}]}}"#
+        );
+        parse(format!(r#"{{"DataType":"LINUX_PERF_BLOB","IPName":"LogManagement","DataItems":[{item}]}}"#).as_bytes())
+    }
+
+    #[test]
+    fn a_sample_has_each_counter_once_and_its_value_as_the_text_of_a_number() {
+        for value in ["0", "22", "18446744073709551615", "0.0123457", "1.234e-05", "1500.5"] {
+            assert!(perf(&format!(r#"{{"CounterName":"a","Value":"{value}"}}"#)).is_ok(), "{value}");
+        }
+        assert!(perf("").is_ok());
+        for value in ["", "-1", "NaN", "inf", "1.", ".5", "1e5", "0x10", " 1", "1,5"] {
+            assert!(perf(&format!(r#"{{"CounterName":"a","Value":"{value}"}}"#)).is_err(), "{value}");
+        }
+        let pair = r#"{"CounterName":"a","Value":"1"}"#;
+        for wrong in [
+            r#"{"CounterName":"a","Value":1}"#,
+            r#"{"CounterName":"","Value":"1"}"#,
+            r#"{"CounterName":"a","Value":"1","x":"1"}"#,
+            r#"{"CounterName":"a"}"#,
+            &format!("{pair},{pair}"),
+            "1",
+        ] {
+            assert!(perf(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

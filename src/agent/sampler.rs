@@ -1,0 +1,269 @@
+//! Performance counters: which source is due, and from its samples to payloads.
+//!
+//! Samples are taken when the wall clock is at a multiple of the interval, so that those of several sources and hosts fall
+//! together and sources due at once share what is read. The wait is measured by the monotonic clock: after a suspend or a
+//! clock that was set there is one sample, and then the next at a multiple of the clock as it is now.
+
+use crate::collect::host::{Host, Unreadable, Window};
+use crate::collect::{Options, Sink};
+use crate::config::PerfSource;
+use crate::limits::PERF_TOGETHER_MS;
+use crate::record::perf::Writer;
+use alloc::vec::Vec;
+use std::path::Path;
+
+/// What is kept of the buffer of payloads between samples.
+const BUFFER_BYTES: usize = 4096;
+
+/// The sources, and what they read.
+pub struct Sampler {
+    host: Host,
+    sources: Vec<Source>,
+    writer: Writer,
+}
+
+struct Source {
+    wanted: PerfSource,
+    window: Window,
+    /// `None`: it had its one sample.
+    next_ms: Option<u64>,
+}
+
+/// One source's sample could not be taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Missed {
+    /// Of which object.
+    pub object: &'static str,
+    /// Why.
+    pub cause: Unreadable,
+}
+
+impl Sampler {
+    /// A sampler of the host whose file systems are below `root`. Sources with an interval look at once, so that their
+    /// first sample has rates; one without is due at once, and only then. `wall_ms`: milliseconds since 1970.
+    pub fn new(sources: &[PerfSource], root: &Path, now_ms: u64, wall_ms: u64) -> Sampler {
+        let mut host = Host::new(root);
+        let mut start = |wanted: &PerfSource| {
+            let mut window = Window::new(wanted.object, Options { compat: wanted.compat });
+            let next_ms = match wanted.interval_ms {
+                None => now_ms,
+                Some(interval_ms) => {
+                    // What cannot be read now is told when the sample is due.
+                    let _ = host.sample(now_ms, &mut window, &mut Unwanted);
+                    next_multiple_ms(now_ms, wall_ms, interval_ms)
+                }
+            };
+            Source { wanted: wanted.clone(), window, next_ms: Some(next_ms) }
+        };
+        let sources = sources.iter().map(&mut start).collect();
+        Sampler { host, sources, writer: Writer::default() }
+    }
+
+    /// When the next sample is due.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.sources.iter().filter_map(|source| source.next_ms).min()
+    }
+
+    /// Takes the samples that are due, and hands out their payloads. Missed ones are not made up for. An error is the last of
+    /// those that happened.
+    pub fn take(&mut self, now_ms: u64, wall_ms: u64, append: &mut dyn FnMut(&[u8])) -> Result<(), Missed> {
+        let mut result = Ok(());
+        for source in &mut self.sources {
+            if source.next_ms.is_none_or(|due_ms| now_ms + PERF_TOGETHER_MS < due_ms) {
+                continue;
+            }
+            source.next_ms = source.wanted.interval_ms.map(|interval| next_multiple_ms(now_ms, wall_ms, interval));
+            let mut chosen = Chosen { wanted: &source.wanted, writer: &mut self.writer, append: &mut *append };
+            chosen.begin();
+            let sampled = self.host.sample(now_ms, &mut source.window, &mut chosen);
+            chosen.hand_out();
+            let object = source.wanted.object.name();
+            result = sampled.map_err(|cause| Missed { object, cause }).and(result);
+        }
+        self.writer.shrink_to(BUFFER_BYTES);
+        result
+    }
+}
+
+/// When the wall clock will be at a multiple of the interval again, in the loop's clock; never sooner than after half an
+/// interval. A clock that ran a little slow would have two samples at one multiple otherwise.
+fn next_multiple_ms(now_ms: u64, wall_ms: u64, interval_ms: u64) -> u64 {
+    let half_ms = interval_ms / 2;
+    let over_ms = wall_ms.saturating_add(half_ms) % interval_ms;
+    now_ms + half_ms + if over_ms == 0 { 0 } else { interval_ms - over_ms }
+}
+
+/// For a look that only the window remembers.
+struct Unwanted;
+
+impl Sink for Unwanted {
+    fn instance(&mut self, _: &[u8], _: &[Option<f64>]) {}
+}
+
+/// The instances and counters that a source wants, on their way into payloads.
+struct Chosen<'a> {
+    wanted: &'a PerfSource,
+    writer: &'a mut Writer,
+    append: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Chosen<'_> {
+    fn begin(&mut self) {
+        self.writer.begin(self.wanted.object, self.wanted.counters);
+    }
+
+    fn hand_out(&mut self) {
+        if let Some(payload) = self.writer.payload() {
+            (self.append)(payload);
+        }
+    }
+}
+
+impl Sink for Chosen<'_> {
+    fn instance(&mut self, name: &[u8], values: &[Option<f64>]) {
+        if !self.wanted.instances.is_found_in(name) {
+            return;
+        }
+        if !self.writer.has_room() {
+            self.hand_out();
+            self.begin();
+        }
+        self.writer.add(name, values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::Object;
+    use crate::config::regex::Regex;
+    use crate::limits::PERF_INSTANCES_MAX;
+    use crate::record::perf;
+    use alloc::format;
+    use alloc::string::String;
+
+    /// 2026-11-22T07:00:00Z
+    const WALL_MS: u64 = 1_795_330_800_000;
+
+    fn source(object: Object, expression: &str, interval_ms: Option<u64>) -> PerfSource {
+        let instances = Regex::new(expression).unwrap();
+        PerfSource { object, instances, counters: 1, interval_ms, compat: false, line: 1 }
+    }
+
+    fn sampler(intervals_ms: &[Option<u64>], now_ms: u64, wall_ms: u64) -> Sampler {
+        let sources: Vec<_> = intervals_ms.iter().map(|&interval| source(Object::System, ".*", interval)).collect();
+        Sampler::new(&sources, Path::new("/nowhere"), now_ms, wall_ms)
+    }
+
+    /// The clocks of a host: what the wall clock is ahead of the monotonic one changes when it is set, or after a suspend.
+    struct Clocks {
+        now_ms: u64,
+        ahead_ms: u64,
+    }
+
+    impl Clocks {
+        fn wall_ms(&self) -> u64 {
+            self.now_ms + self.ahead_ms
+        }
+
+        /// Sleeps until the next sample is due, and `late_ms` longer; gives the wall clock then.
+        fn sample(&mut self, sampler: &mut Sampler, late_ms: u64) -> u64 {
+            self.now_ms = self.now_ms.max(sampler.deadline_ms().expect("a sample is due")) + late_ms;
+            let _ = sampler.take(self.now_ms, self.wall_ms(), &mut |_| {});
+            self.wall_ms()
+        }
+    }
+
+    #[test]
+    fn samples_fall_on_multiples_of_the_interval_and_lateness_does_not_add_up() {
+        let mut clocks = Clocks { now_ms: 5000, ahead_ms: WALL_MS + 12_345 };
+        let mut sampler = sampler(&[Some(10_000)], clocks.now_ms, clocks.wall_ms());
+        let start_ms = clocks.wall_ms();
+        assert!(clocks.sample(&mut sampler, 3) - start_ms >= 5000);
+        for _ in 0..100 {
+            assert_eq!(clocks.sample(&mut sampler, 3) % 10_000, 3);
+        }
+        assert_eq!(clocks.wall_ms() - start_ms, 1_012_658);
+    }
+
+    #[test]
+    fn sources_of_several_intervals_are_due_together_where_multiples_fall_together() {
+        let mut clocks = Clocks { now_ms: 0, ahead_ms: WALL_MS + 1 };
+        let mut sampler = sampler(&[Some(10_000), Some(30_000), Some(60_000)], 0, clocks.wall_ms());
+        let mut wakes = 0;
+        while clocks.sample(&mut sampler, 0) < WALL_MS + 600_000 {
+            wakes += 1;
+        }
+        assert_eq!(wakes, 59);
+        assert!(sampler.sources.iter().all(|source| source.next_ms > Some(clocks.now_ms + 5000)));
+    }
+
+    #[test]
+    fn after_a_suspend_or_a_jump_of_the_clock_samples_are_never_bunched() {
+        for jump_ms in [-86_400_000, -60_000, -5_001, -100, -1, 1, 100, 4_999, 9_999, 3_600_000, 86_400_000_i64] {
+            let mut clocks = Clocks { now_ms: 1000, ahead_ms: WALL_MS };
+            let mut sampler = sampler(&[Some(10_000)], clocks.now_ms, clocks.wall_ms());
+            clocks.sample(&mut sampler, 0);
+            clocks.now_ms += 4000;
+            clocks.ahead_ms = clocks.ahead_ms.checked_add_signed(jump_ms).unwrap();
+            let mut last_ms = clocks.now_ms - 4000;
+            for round in 0..5 {
+                clocks.sample(&mut sampler, 0);
+                let apart_ms = clocks.now_ms - last_ms;
+                assert!((5000..=15_000).contains(&apart_ms), "{apart_ms} ms apart after a jump of {jump_ms}");
+                assert!(
+                    round < 2 || (apart_ms == 10_000 && clocks.wall_ms().is_multiple_of(10_000)),
+                    "{jump_ms}: {apart_ms}"
+                );
+                last_ms = clocks.now_ms;
+            }
+        }
+    }
+
+    #[test]
+    fn a_loop_that_was_held_up_takes_one_sample_for_all_it_missed() {
+        let mut clocks = Clocks { now_ms: 0, ahead_ms: WALL_MS };
+        let mut sampler = sampler(&[Some(1000)], 0, WALL_MS);
+        clocks.sample(&mut sampler, 60_400);
+        assert_eq!(sampler.deadline_ms(), Some(62_000));
+    }
+
+    #[test]
+    fn without_an_interval_there_is_one_sample_at_the_start() {
+        let mut sampler = sampler(&[None], 7, WALL_MS);
+        assert_eq!(sampler.deadline_ms(), Some(7));
+        let _ = sampler.take(7, WALL_MS, &mut |_| {});
+        assert_eq!(sampler.deadline_ms(), None);
+        assert!(sampler.take(8, WALL_MS, &mut |_| panic!("nothing is due")).is_ok());
+    }
+
+    #[test]
+    fn of_many_instances_those_wanted_are_kept_in_as_many_payloads_as_they_take() {
+        let wanted = source(Object::Process, "^a", None);
+        let (mut writer, mut payloads) = (Writer::default(), Vec::new());
+        let mut append = |payload: &[u8]| payloads.push(Vec::from(payload));
+        let mut chosen = Chosen { wanted: &wanted, writer: &mut writer, append: &mut append };
+        chosen.begin();
+        let count = 3 * PERF_INSTANCES_MAX + 1;
+        for index in 0..count {
+            chosen.instance(format!("a{index}").as_bytes(), &[Some(0.0); 4]);
+            chosen.instance(format!("b{index}").as_bytes(), &[Some(0.0); 4]);
+        }
+        chosen.hand_out();
+        assert_eq!(payloads.len(), 4);
+        let samples = payloads.iter().map(|payload| perf::decode(payload).expect("a sample"));
+        let names = samples.flat_map(|sample| sample.instances().collect::<Vec<_>>());
+        let names: Vec<_> = names.map(|instance| String::from_utf8_lossy(instance.name).into_owned()).collect();
+        assert_eq!(names, (0..count).map(|index| format!("a{index}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn where_no_instance_is_wanted_nothing_is_handed_out() {
+        let wanted = source(Object::Process, "^a", None);
+        let mut append = |_: &[u8]| panic!("handed out");
+        let mut chosen = Chosen { wanted: &wanted, writer: &mut Writer::default(), append: &mut append };
+        chosen.begin();
+        chosen.instance(b"b", &[Some(0.0); 4]);
+        chosen.hand_out();
+    }
+}

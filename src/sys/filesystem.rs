@@ -1,0 +1,88 @@
+//! What file systems and directories say about themselves.
+
+use crate::collect::logical_disk::Space;
+use core::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::os::fd::AsRawFd;
+
+/// The room in the file system at this path; `None` if it does not say. May hang for as long as a file system of a network does.
+/// Source: statvfs(3).
+pub fn space(path: &CStr) -> Option<Space> {
+    // SAFETY: all zero is a valid statvfs.
+    let mut found: libc::statvfs = unsafe { core::mem::zeroed() };
+    // SAFETY: the path ends in a NUL; the other pointer is to a live statvfs of ours, which the kernel fills.
+    let is_filled = unsafe { libc::statvfs(path.as_ptr(), &mut found) } == 0;
+    is_filled.then(|| Space {
+        block_bytes: widened(found.f_frsize),
+        blocks: widened(found.f_blocks),
+        free: widened(found.f_bfree),
+        available: widened(found.f_bavail),
+        inodes: widened(found.f_files),
+        inodes_free: widened(found.f_ffree),
+    })
+}
+
+/// A number of whatever width this C library gives it.
+fn widened(number: impl Into<u64>) -> u64 {
+    number.into()
+}
+
+/// Hands on the names in an open directory, from its start, without memory for them. Fails as reading it does.
+/// Source: getdents64(2).
+pub fn each_name(mut directory: &File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    const NAME_OFFSET: usize = 19;
+    let mut buffer = [0u8; 8 * 1024];
+    directory.rewind()?;
+    loop {
+        // SAFETY: pointer and length describe one buffer of ours; the kernel writes only there.
+        let bytes =
+            unsafe { libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
+        let bytes = usize::try_from(bytes).map_err(|_| io::Error::last_os_error())?;
+        let mut rest = &buffer[..bytes];
+        if rest.is_empty() {
+            return Ok(());
+        }
+        while let Some(length) = rest.get(16..18) {
+            let length = usize::from(u16::from_ne_bytes([length[0], length[1]])).clamp(NAME_OFFSET, rest.len());
+            let (entry, behind) = rest.split_at(length);
+            take(entry[NAME_OFFSET..].split(|&byte| byte == 0).next().unwrap_or_default());
+            rest = behind;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use std::fs;
+
+    #[test]
+    fn every_name_of_a_large_directory_is_handed_on_each_time() {
+        let directory = std::env::temp_dir().join(format!("omsd-names-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let mut expected: Vec<String> = (0..500).map(|n| format!("{n}{}", "x".repeat(n % 200))).collect();
+        expected.iter().for_each(|name| fs::write(directory.join(name), "").unwrap());
+        expected.extend([".", ".."].map(String::from));
+        expected.sort();
+        let open = File::open(&directory).unwrap();
+        for _ in 0..2 {
+            let mut names = Vec::new();
+            each_name(&open, |name| names.push(String::from_utf8(name.to_vec()).unwrap())).unwrap();
+            names.sort();
+            assert_eq!(names, expected);
+        }
+        assert!(each_name(&File::open(directory.join(&expected[5])).unwrap(), |_| {}).is_err());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_has_no_room() {
+        assert_eq!(space(c"/nowhere/at/all"), None);
+        let root = space(c"/").expect("the root says");
+        assert!(root.block_bytes > 0 && root.free <= root.blocks && root.available <= root.free, "{root:?}");
+    }
+}

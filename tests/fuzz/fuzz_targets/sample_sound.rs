@@ -1,0 +1,4 @@
+//! `sample_sound` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| omsd_fuzz::sample_sound::check(data));
