@@ -21,5 +21,6 @@ mod campaign;
 mod disk;
 mod kill_loop;
 mod load;
+mod overload;
 mod process;
 mod sockets;
