@@ -39,6 +39,8 @@ impl Bench<'_> {
         self.overloaded_datagrams(figures)
     }
 
+    /// The service is down until the ring is full; then it is there and the senders go on as they did; then a steady flow comes beside what has
+    /// gathered.
     fn overloaded_streams(&mut self, figures: &mut Figures) -> io::Result<()> {
         let port = free_tcp_port()?;
         let probed = self.dir.join("probe.sock");
@@ -53,38 +55,35 @@ impl Bench<'_> {
         });
         let senders = senders.collect::<io::Result<Vec<_>>>()?;
 
-        // The service is down, then the ring is full.
-        let filling = run.fill(&senders)? - start;
+        let filled = run.fill(&senders)? - start;
         let full = run.fresh_account()?;
+        let held_back = flood.len() as f64 - full.received as f64;
         figures.set(Row::OverloadAccepted, full.received as f64);
-        figures.set(Row::OverloadAcceptedRate, full.received as f64 / filling.as_secs_f64());
-        figures.set(Row::OverloadHeldBack, flood.len() as f64 - full.received as f64);
+        figures.set(Row::OverloadAcceptedRate, full.received as f64 / filled.as_secs_f64());
+        figures.set(Row::OverloadHeldBack, held_back);
 
-        // It is there again, and the senders go on as they did.
         let mut gone = run.recover()?;
+        let next = Arc::new(AtomicUsize::new(flood.end));
+        let probe = Probe::start(&probed, self.messages.clone(), next.clone())?;
         run.wait("the senders to be done", || senders.iter().all(Sender::is_done))?;
         let flat_out = run.lap(&mut gone);
         figures.set(Row::OverloadFlatDelivered, flat_out.per_second);
-        figures.set(Row::OverloadFlatAccepted, (flood.len() as f64 - full.received as f64) / flat_out.seconds);
+        figures.set(Row::OverloadFlatAccepted, held_back / flat_out.seconds);
+        figures.set(Row::OverloadFlatFresh, probe.end()?);
         senders.into_iter().try_for_each(|sender| sender.end().map(drop))?;
 
-        // Now a steady flow, while what has gathered goes.
-        let next = Arc::new(AtomicUsize::new(flood.end));
         let steady = Sender::steady(Door::tcp(port)?, self.messages.clone(), next.clone());
         let probe = Probe::start(&probed, self.messages.clone(), next.clone())?;
         run.drain(&flood, flood.len())?;
         let drained = run.lap(&mut gone);
-        let (accepted, mut delays) = (steady.end()?, probe.end()?);
-        *self.next = next.load(Ordering::SeqCst);
-        delays.sort_unstable();
-        let intake = accepted as f64 / drained.seconds;
+        let intake = steady.end()? as f64 / drained.seconds;
         figures.set(Row::OverloadSteadyDelivered, drained.per_second);
         figures.set(Row::OverloadSteadyAccepted, intake);
         figures.set(Row::OverloadTimesIntake, drained.per_second / intake);
-        figures.set(Row::OverloadDrain, run.opened.elapsed().as_secs_f64());
-        figures.set(Row::OverloadFreshMedian, milliseconds(delays.get(delays.len() / 2)));
-        figures.set(Row::OverloadFreshMax, milliseconds(delays.last()));
+        figures.set(Row::OverloadSteadyFresh, probe.end()?);
+        figures.set(Row::OverloadDrain, (gone.at - run.opened).as_secs_f64());
 
+        *self.next = next.load(Ordering::SeqCst);
         let sent = *self.next - flood.start;
         let end = run.finish(sent as u64)?;
         figures.set(Row::OverloadLost, sent as f64 - end.delivered as f64);
@@ -93,6 +92,7 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// The service is down until far more came than the ring holds; then it is there, and a steady flow comes.
     fn overloaded_datagrams(&mut self, figures: &mut Figures) -> io::Result<()> {
         let path = self.dir.join("log.sock");
         let mut run = Run::start(self, &Input::UnixDatagram(path.clone()), None)?;
@@ -300,10 +300,6 @@ fn read_account(status: &Path) -> Option<Account> {
     })
 }
 
-fn milliseconds(delay: Option<&Duration>) -> f64 {
-    delay.map_or(f64::NAN, |delay| delay.as_secs_f64() * 1000.0)
-}
-
 /// A way in, open.
 enum Door {
     Tcp(TcpStream),
@@ -423,10 +419,12 @@ impl Probe {
         Ok(Self { thread, stop })
     }
 
-    /// How long each took.
-    fn end(self) -> io::Result<Vec<Duration>> {
+    /// How long it took at most in nine of ten cases, in seconds.
+    fn end(self) -> io::Result<f64> {
         self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().expect("the probe does not panic")
+        let mut delays = self.thread.join().expect("the probe does not panic")?;
+        delays.sort_unstable();
+        delays.get(delays.len() * 9 / 10).map(Duration::as_secs_f64).ok_or(io::Error::other("the probe sent nothing"))
     }
 }
 
