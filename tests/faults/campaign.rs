@@ -158,7 +158,6 @@ impl Campaign {
                 standin.answer_always(Route::Data, Answer::default().delayed(Duration::from_secs(1)))
             }
         }
-        self.site.standin.seen().requests.clear();
     }
 
     fn start(&self, start: &Start) -> Omsd {

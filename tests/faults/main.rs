@@ -22,5 +22,6 @@ mod disk;
 mod hung_mount;
 mod kill_loop;
 mod load;
+mod overload;
 mod process;
 mod sockets;

@@ -5,7 +5,8 @@
 //!  program.rs   the programs and their configurations
 //!  service.rs   what they deliver to: the stand-in for omsd, sink.rs for the peers
 //!  process.rs   what the kernel says of them: memory, processor, wake-ups, bytes written
-//!  measure.rs   the measurements        report.rs   the table and the budgets
+//!  measure.rs   the measurements        overload.rs the one of a service that is down for long
+//!  report.rs    the tables and the budgets
 //! ```
 //!
 //! Sender, services and sampler share the machine with what is measured; only the measured program's own processes are counted.
@@ -13,6 +14,7 @@
 mod load;
 mod measure;
 mod messages;
+mod overload;
 mod process;
 mod program;
 mod report;
@@ -35,10 +37,11 @@ usage: tests/bench/run [--quick] [--only NAME]... [--peers none|all|NAME]... [--
 Measures omsd beside rsyslog and syslog-ng and prints a Markdown table. A full run takes about a quarter of an hour.
 
   --quick          a quarter of the time, for figures not to be quoted
-  --only NAME      idle, steady, flood, unix or udp; may be given again
+  --only NAME      idle, steady, flood, unix, udp or overload (of omsd only); may be given again
   --peers NAME     none, all (without the option), rsyslog or syslog-ng; may be given again
   --no-omsd        only the peers
-  --queue MIB      space on disk for what waits, for each program (without the option: 256; omsd's own default is 10)
+  --queue MIB      space on disk for what waits, for each program (without the option: 256; omsd's own default is 10);
+                   overload takes what it needs: 1,647 MiB, or a tenth with --quick
   --dir DIRECTORY  where the programs keep their files: on a disk, not in memory (without the option: target/bench/run)
   --keep           leave those files
   --check          exit with 1 if omsd does not keep to a budget
@@ -146,6 +149,9 @@ fn run(options: &Options) -> io::Result<bool> {
     // One measurement of all programs before the next: a machine that changes its mind changes it for all.
     for &measure in &options.measures {
         for ((program, figures), service) in results.iter_mut().zip(&services) {
+            if measure == Measure::Overload && *program != Program::Omsd {
+                continue;
+            }
             eprintln!("{}: {}", measure.name(), program.name());
             let dir = dir.join(program.name());
             let mut bench = Bench {
@@ -165,11 +171,14 @@ fn run(options: &Options) -> io::Result<bool> {
     if !options.keep {
         std::fs::remove_dir_all(&dir)?;
     }
-    println!("{}", report::markdown(&results));
+    for table in [report::markdown(&results), report::overload(&results)] {
+        println!("{table}");
+    }
     println!(
-        "Messages of {:.0} bytes on average; {} MiB on disk for what waits.",
+        "Messages of {:.0} bytes on average; {} MiB on disk for what waits, {} under overload.",
         messages.bytes_mean(),
-        options.queue_mib
+        options.queue_mib,
+        options.scale.overload_mib()
     );
     for program in &options.programs {
         println!("{}: {}.", program.name(), program.version());

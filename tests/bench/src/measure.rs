@@ -25,6 +25,8 @@ pub enum Measure {
     Unix,
     /// A burst of UDP that waits for nobody.
     Udp,
+    /// See `overload.rs`. Of omsd only.
+    Overload,
 }
 
 /// How long and how much.
@@ -34,6 +36,8 @@ pub struct Scale {
     steady_messages: usize,
     flood_messages: usize,
     unix_messages: usize,
+    /// Messages that wait when the ring is full.
+    pub backlog_messages: usize,
 }
 
 const STEADY_PER_SECOND: u32 = 1_000;
@@ -41,11 +45,11 @@ const UDP_MESSAGES: usize = 100_000;
 /// As omsd's default: a request may wait so long to become full.
 const FLUSH_S: u32 = 20;
 /// In floods less, lest the figures tell how long the last request waited.
-const FLUSH_FLOOD_S: u32 = 1;
+pub const FLUSH_FLOOD_S: u32 = 1;
 /// From the start to the first figure.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Who delivers nothing for so long has delivered what it will; longer than any wait of the programs.
-const SILENCE: Duration = Duration::from_secs(15);
+pub const SILENCE: Duration = Duration::from_secs(15);
 /// How often deliveries are looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// From the last delivery to the figure of memory that was given back.
@@ -53,7 +57,8 @@ const REST: Duration = Duration::from_secs(6);
 
 impl Measure {
     /// All of them, in order.
-    pub const ALL: [Measure; 5] = [Measure::Idle, Measure::Steady, Measure::Flood, Measure::Unix, Measure::Udp];
+    pub const ALL: [Measure; 6] =
+        [Measure::Idle, Measure::Steady, Measure::Flood, Measure::Unix, Measure::Udp, Measure::Overload];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -63,17 +68,25 @@ impl Measure {
             Measure::Flood => "flood",
             Measure::Unix => "unix",
             Measure::Udp => "udp",
+            Measure::Overload => "overload",
         }
     }
 }
 
 impl Scale {
+    /// Space on disk for the backlog of an overload, in MiB: a message and its frame take 236 bytes.
+    pub fn overload_mib(self) -> u32 {
+        const BYTES_A_MESSAGE: usize = 240;
+        u32::try_from(self.backlog_messages * BYTES_A_MESSAGE / (1 << 20)).expect("a few gigabytes")
+    }
+
     /// For figures that are to be quoted.
     pub const FULL: Scale = Scale {
         idle: Duration::from_secs(60),
         steady_messages: 60_000,
         flood_messages: 4_000_000,
         unix_messages: 1_000_000,
+        backlog_messages: 7_200_000, // two hours' worth at 1,000 a second
     };
     /// For a look while something is being built.
     pub const QUICK: Scale = Scale {
@@ -81,6 +94,7 @@ impl Scale {
         steady_messages: 15_000,
         flood_messages: 600_000,
         unix_messages: 150_000,
+        backlog_messages: 720_000,
     };
 }
 
@@ -131,6 +145,7 @@ impl Bench<'_> {
             Measure::Flood => self.flood(figures),
             Measure::Unix => self.unix(figures),
             Measure::Udp => self.udp(figures),
+            Measure::Overload => self.overload(figures),
         }?;
         self.service.complaint().map_or(Ok(()), |complaint| Err(io::Error::other(format!("the service: {complaint}"))))
     }
@@ -201,10 +216,14 @@ impl Bench<'_> {
     }
 
     fn start(&self, input: &Input, flush_s: u32) -> io::Result<Running> {
+        self.start_with(input, Settings { flush_s, queue_mib: self.queue_mib, probed: None })
+    }
+
+    /// Starts the program and lets it settle.
+    pub fn start_with(&self, input: &Input, settings: Settings<'_>) -> io::Result<Running> {
         if let Input::UnixDatagram(path) = input {
             remove_if_there(path)?;
         }
-        let settings = Settings { flush_s, queue_mib: self.queue_mib };
         let running = self.program.start(&self.dir, self.service, input, settings)?;
         std::thread::sleep(SETTLE);
         Ok(running)
@@ -284,7 +303,8 @@ fn await_delivery(
     }
 }
 
-fn free_tcp_port() -> io::Result<u16> {
+/// A port of the loopback address that nobody uses.
+pub fn free_tcp_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

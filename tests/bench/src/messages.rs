@@ -12,6 +12,7 @@ const TEXTS: usize = 1 << 15;
 const DIGITS: usize = 9;
 
 /// The texts one behind the other, a line feed behind each.
+#[derive(Clone)]
 pub struct Messages {
     bytes: Vec<u8>,
     /// Where each text starts, and the end of the last.

@@ -33,11 +33,13 @@ pub enum Input {
 
 /// What an administrator sets for all of them alike.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct Settings<'a> {
     /// How long a request may wait to become full.
     pub flush_s: u32,
     /// Space on disk for what waits.
     pub queue_mib: u32,
+    /// A unix stream socket beside the one input, for omsd only.
+    pub probed: Option<&'a Path>,
 }
 
 /// Receive buffer of UDP sockets, the one that omsd asks for.
@@ -103,7 +105,7 @@ impl Program {
     }
 
     /// Starts it with nothing queued and returns once it listens.
-    pub fn start(self, dir: &Path, service: &Service, input: &Input, settings: Settings) -> io::Result<Running> {
+    pub fn start(self, dir: &Path, service: &Service, input: &Input, settings: Settings<'_>) -> io::Result<Running> {
         let state = dir.join(if self == Program::Omsd { "var/opt/omsd" } else { "state" });
         if state.exists() {
             fs::remove_dir_all(&state)?;
@@ -207,24 +209,29 @@ fn listens(input: &Input) -> bool {
     }
 }
 
-fn omsd_conf(dir: &Path, input: &Input, settings: Settings) -> String {
-    let Settings { flush_s, queue_mib } = settings;
+fn omsd_conf(dir: &Path, input: &Input, settings: Settings<'_>) -> String {
+    let Settings { flush_s, queue_mib, probed } = settings;
+    // Paths are below the root.
+    let below = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
     let source = match input {
         Input::Tcp(port) => format!("protocol_type tcp\n  port {port}"),
         Input::Udp(port) => format!("protocol_type udp\n  port {port}"),
-        // Paths are below the root.
-        Input::UnixDatagram(path) => {
-            let path = path.strip_prefix(dir).unwrap_or(path);
-            format!("protocol_type unix_dgram\n  path /{}", path.display())
-        }
+        Input::UnixDatagram(path) => format!("protocol_type unix_dgram\n  path /{}", below(path)),
     };
+    let probed = probed.map(|path| format!("protocol_type unix_stream\n  path /{}", below(path)));
+    let sources: String = [source]
+        .into_iter()
+        .chain(probed)
+        .map(|source| format!("<source>\n  type syslog\n  {source}\n</source>\n"))
+        .collect();
+    // A service that was down is asked again soon: how long the default schedule waits is no figure of this benchmark.
     format!(
-        "<source>\n  type syslog\n  {source}\n</source>\n<match oms.**>\n  type out_oms\n  ca_file /ca.pem\n  \
-         buffer_size {queue_mib}m\n  flush_interval {flush_s}s\n</match>\n"
+        "{sources}<match oms.**>\n  type out_oms\n  ca_file /ca.pem\n  buffer_size {queue_mib}m\n  \
+         flush_interval {flush_s}s\n  retry_wait 1s\n  max_retry_wait 2s\n</match>\n"
     )
 }
 
-fn rsyslog_conf(dir: &Path, state: &Path, port: u16, input: &Input, settings: Settings) -> String {
+fn rsyslog_conf(dir: &Path, state: &Path, port: u16, input: &Input, settings: Settings<'_>) -> String {
     let source = match input {
         Input::Tcp(port) => {
             format!("module(load=\"imptcp\")\ninput(type=\"imptcp\" address=\"127.0.0.1\" port=\"{port}\")")
@@ -269,7 +276,7 @@ action(type="omelasticsearch" server="127.0.0.1" serverport="{port}" usehttps="o
     )
 }
 
-fn syslog_ng_conf(dir: &Path, state: &Path, port: u16, input: &Input, settings: Settings) -> String {
+fn syslog_ng_conf(dir: &Path, state: &Path, port: u16, input: &Input, settings: Settings<'_>) -> String {
     let source = match input {
         Input::Tcp(port) => format!(
             "network(ip(\"127.0.0.1\") port({port}) transport(\"tcp\") log-iw-size(100000) log-fetch-limit(1000))"

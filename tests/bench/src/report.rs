@@ -32,6 +32,27 @@ pub enum Row {
     UnixLost,
     UdpRate,
     UdpLost,
+    OverloadAccepted,
+    OverloadAcceptedRate,
+    OverloadHeldBack,
+    OverloadFlatDelivered,
+    OverloadFlatAccepted,
+    OverloadSteadyDelivered,
+    OverloadSteadyAccepted,
+    OverloadTimesIntake,
+    OverloadFlatFresh,
+    OverloadSteadyFresh,
+    OverloadDrain,
+    OverloadLost,
+    OverloadTwice,
+    OverloadPeak,
+    OverloadDatagrams,
+    OverloadDatagramsRate,
+    OverloadDatagramsOverwritten,
+    OverloadDatagramsUncounted,
+    OverloadDatagramsOlder,
+    OverloadDatagramsDelivered,
+    OverloadDatagramsPeak,
 }
 
 /// How a figure is written.
@@ -43,6 +64,8 @@ enum Unit {
     Count,
     PerSecond,
     Bytes,
+    Milliseconds,
+    Times,
 }
 
 /// What omsd must keep to.
@@ -55,7 +78,10 @@ enum Budget {
 
 use Budget::{AtLeast, AtMost};
 
-const TABLE: [(Row, &str, Unit, Budget); 25] = [
+/// One line of a table.
+type Line = (Row, &'static str, Unit, Budget);
+
+const TABLE: [Line; 25] = [
     (Row::ProgramBytes, "program and its libraries, MB", Unit::Megabytes, AtMost(1.4e6)),
     (Row::IdleRss, "idle: resident, KB", Unit::Kilobytes, AtMost(600e3)),
     (Row::IdlePrivate, "idle: of it private, KB", Unit::Kilobytes, Budget::None),
@@ -85,6 +111,31 @@ const TABLE: [(Row, &str, Unit, Budget); 25] = [
     (Row::UdpLost, "UDP burst of 100,000: lost", Unit::Count, AtMost(0.0)),
 ];
 
+/// What omsd does under overload. A table of its own.
+const OVERLOAD: [Line; 21] = [
+    (Row::OverloadAccepted, "streams, service down: accepted until the ring is full", Unit::Count, Budget::None),
+    (Row::OverloadAcceptedRate, "of them a second", Unit::Count, Budget::None),
+    (Row::OverloadHeldBack, "then held back in their senders", Unit::Count, Budget::None),
+    (Row::OverloadFlatDelivered, "service back, senders flat out: delivered a second", Unit::Count, Budget::None),
+    (Row::OverloadFlatAccepted, "and accepted a second", Unit::Count, Budget::None),
+    (Row::OverloadFlatFresh, "nine of ten new messages are accepted within, ms", Unit::Milliseconds, Budget::None),
+    (Row::OverloadSteadyDelivered, "10,000 a second come in: delivered a second", Unit::Count, Budget::None),
+    (Row::OverloadSteadyAccepted, "and accepted a second", Unit::Count, AtLeast(9_900.0)),
+    (Row::OverloadTimesIntake, "delivered / accepted", Unit::Times, AtLeast(1.0)),
+    (Row::OverloadSteadyFresh, "nine of ten new messages are accepted within, ms", Unit::Milliseconds, Budget::None),
+    (Row::OverloadDrain, "from the service's return to the end of the backlog, s", Unit::Seconds, Budget::None),
+    (Row::OverloadLost, "streams: lost", Unit::Count, AtMost(0.0)),
+    (Row::OverloadTwice, "streams: delivered twice", Unit::Count, Budget::None),
+    (Row::OverloadPeak, "streams: peak memory throughout, all processes, MB", Unit::Megabytes, AtMost(6e6)),
+    (Row::OverloadDatagrams, "unix datagrams, service down: accepted", Unit::Count, Budget::None),
+    (Row::OverloadDatagramsRate, "of them a second", Unit::Count, Budget::None),
+    (Row::OverloadDatagramsOverwritten, "overwritten, as omsd counts", Unit::Count, Budget::None),
+    (Row::OverloadDatagramsUncounted, "overwritten and not counted", Unit::Count, AtMost(0.0)),
+    (Row::OverloadDatagramsOlder, "delivered, though older than an overwritten one", Unit::Count, AtMost(0.0)),
+    (Row::OverloadDatagramsDelivered, "10,000 a second come in: delivered a second", Unit::Count, AtLeast(10_000.0)),
+    (Row::OverloadDatagramsPeak, "unix datagrams: peak memory throughout, MB", Unit::Megabytes, AtMost(6e6)),
+];
+
 /// What was measured of one program.
 #[derive(Debug, Default)]
 pub struct Figures(HashMap<Row, f64>);
@@ -102,10 +153,24 @@ impl Figures {
 
 /// The table as Markdown: rows that were measured, a column a program, a column for how many times omsd's figure a peer's is.
 pub fn markdown(results: &[(Program, Figures)]) -> String {
+    rows("", &TABLE, results)
+}
+
+/// The table of overload, if that was measured.
+pub fn overload(results: &[(Program, Figures)]) -> String {
+    let ours = results.iter().position(|(program, _)| *program == Program::Omsd);
+    ours.map_or(String::new(), |ours| rows("overload", &OVERLOAD, &results[ours..=ours]))
+}
+
+fn rows(title: &str, lines: &[Line], results: &[(Program, Figures)]) -> String {
+    let measured = |row| results.iter().any(|(_, figures)| figures.get(row).is_some());
+    if !lines.iter().any(|(row, ..)| measured(*row)) {
+        return String::new();
+    }
     let mut text = String::from("|");
     let (ours, peers): (Vec<_>, Vec<_>) = results.iter().partition(|(program, _)| *program == Program::Omsd);
     let ours = ours.first().map(|(_, figures)| figures);
-    let mut heads = vec![String::new()];
+    let mut heads = vec![title.to_owned()];
     heads.extend(results.iter().map(|(program, _)| program.name().to_owned()));
     heads.push("budget".to_owned());
     if ours.is_some() {
@@ -115,8 +180,8 @@ pub fn markdown(results: &[(Program, Figures)]) -> String {
     text.push_str("\n|---|");
     text.push_str(&"---:|".repeat(heads.len() - 1));
     text.push('\n');
-    for (row, label, unit, budget) in TABLE {
-        if results.iter().all(|(_, figures)| figures.get(row).is_none()) {
+    for &(row, label, unit, budget) in lines {
+        if !measured(row) {
             continue;
         }
         let _ = write!(text, "| {label} |");
@@ -136,7 +201,7 @@ pub fn markdown(results: &[(Program, Figures)]) -> String {
 
 /// The budgets that omsd does not keep to, a sentence each.
 pub fn over_budget(figures: &Figures) -> Vec<String> {
-    let over = |&(row, label, unit, budget): &(Row, &str, Unit, Budget)| {
+    let over = |&(row, label, unit, budget): &Line| {
         let value = figures.get(row)?;
         let kept = match budget {
             Budget::None => true,
@@ -145,7 +210,7 @@ pub fn over_budget(figures: &Figures) -> Vec<String> {
         };
         (!kept).then(|| format!("{label}: {}, budget {}", unit.write(value), budget.write(unit)))
     };
-    TABLE.iter().filter_map(over).collect()
+    TABLE.iter().chain(&OVERLOAD).filter_map(over).collect()
 }
 
 fn ratio(peer: Option<f64>, ours: Option<f64>) -> String {
@@ -163,7 +228,8 @@ impl Unit {
         match self {
             Unit::Megabytes => format!("{:.2}", value / 1e6),
             Unit::Kilobytes => thousands(value / 1e3),
-            Unit::Seconds | Unit::PerSecond => format!("{value:.2}"),
+            Unit::Seconds | Unit::PerSecond | Unit::Times => format!("{value:.2}"),
+            Unit::Milliseconds => format!("{:.0}", value * 1e3),
             Unit::Count | Unit::Bytes => thousands(value),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 
 /// Datagrams handed to the kernel by one call.
 pub const DATAGRAMS_AT_ONCE: usize = 64;
@@ -42,6 +43,16 @@ fn send_some(socket: &impl AsRawFd, datagrams: &[&[u8]]) -> io::Result<usize> {
                 error => return Err(error),
             },
         }
+    }
+}
+
+/// Bytes written to a unix stream that the other side has not read. Fails as ioctl(2) does. Source: unix(7), `SIOCOUTQ`.
+pub fn unread_bytes(stream: &UnixStream) -> io::Result<i32> {
+    let mut bytes = 0;
+    // SAFETY: the call writes one int, which `bytes` is.
+    match unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } {
+        0 => Ok(bytes),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

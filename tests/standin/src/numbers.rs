@@ -1,6 +1,7 @@
 //! Which numbered messages arrived: one bit each, so that a million cost 125 KB.
 
 use memchr::memmem;
+use std::ops::Range;
 
 /// Largest number followed; those above count as records only.
 const NUMBER_MAX: usize = 1 << 28;
@@ -47,10 +48,18 @@ impl Numbers {
         self.duplicates
     }
 
+    /// Numbers of this range seen at least once.
+    pub fn unique_in(&self, range: Range<usize>) -> usize {
+        range.filter(|number| self.has(*number)).count()
+    }
+
     /// Numbers in `0..count` not seen, the first so many of them.
     pub fn missing(&self, count: usize, at_most: usize) -> Vec<usize> {
-        let seen = |number: &usize| self.bits.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0);
-        (0..count).filter(|number| !seen(number)).take(at_most).collect()
+        (0..count).filter(|number| !self.has(*number)).take(at_most).collect()
+    }
+
+    fn has(&self, number: usize) -> bool {
+        self.bits.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 }
 
@@ -66,5 +75,6 @@ mod tests {
         }
         assert_eq!((numbers.unique(), numbers.duplicates()), (4, 1));
         assert_eq!(numbers.missing(6, 9), [2, 4, 5]);
+        assert_eq!((numbers.unique_in(1..71), numbers.unique_in(4..70), numbers.unique_in(70..1000)), (3, 0, 1));
     }
 }
