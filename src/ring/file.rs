@@ -203,10 +203,11 @@ impl<S: Storage> Ring<S> {
     fn open_as_it_is(mut storage: S, wanted: Layout, now_us: u64) -> Result<(Ring<S>, Opened), OpenError> {
         let mut window = Vec::new();
         let recovered = recover(&storage, now_us, &mut window)?;
-        if recovered.ground.layout == wanted && storage.len()? < wanted.file_bytes {
+        let stays = recovered.ground.layout == wanted;
+        if stays && storage.len()? < wanted.file_bytes {
             storage.allocate(wanted.file_bytes)?;
         }
-        if recovered.header_damaged {
+        if stays && recovered.header_damaged {
             let Cursor { file_bytes, salt, created_us, .. } = recovered.cursor;
             for offset in HEADER_OFFSETS {
                 storage.write_at(offset, &FileHeader { file_bytes, salt, created_us }.encode())?;

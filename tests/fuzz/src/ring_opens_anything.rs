@@ -41,7 +41,7 @@ const NOW_US: u64 = 1_782_993_600_000_000;
 /// See the head of this file.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
-    let bytes = file(&mut input);
+    let (bytes, forged) = file(&mut input);
     let disk = Disk::new(bytes);
     let ((), held) = peak_bytes(|| check_look(&disk));
     assert!(held <= 3 * READ_WINDOW_BYTES, "looking at it holds {held} bytes");
@@ -53,8 +53,14 @@ pub fn check(data: &[u8]) {
     check_accounts(&ring);
     let kept = use_it(&mut ring, &mut input);
     drop(ring);
-    let mut ring = open(&mut place, size).expect("it opened before");
+    let Some(mut ring) = open(&mut place, size) else {
+        assert!(forged, "it opened before");
+        return;
+    };
     check_accounts(&ring);
+    if forged {
+        return;
+    }
     if let Some(kept) = kept {
         assert_eq!(drain(&mut ring, kept.stream).last(), Some(&kept), "what was synced last is there");
         check_accounts(&ring);
@@ -186,23 +192,30 @@ fn take_apart(piece: &mut Vec<u8>, found: &mut Vec<Kept>) {
     piece.clear();
 }
 
-/// A file as the input says: one of a few rings, or the input itself, and changes.
-fn file(input: &mut Input<'_>) -> Vec<u8> {
+/// A file as the input says: one of a few rings, or the input itself, and changes. `true`: there are frames in it that this ring never wrote,
+/// with good checksums. Nobody can make them who does not know the salt; they may lie under others and come to light when these are
+/// overwritten, so that only the bounds hold.
+fn file(input: &mut Input<'_>) -> (Vec<u8>, bool) {
     let bases = bases();
     let base = usize::from(input.byte());
     let Some(base) = bases.get(base % (bases.len() + 1)) else {
-        return input.rest().to_vec();
+        return (input.rest().to_vec(), false);
     };
     let mut bytes = base.clone();
-    let changes = input.byte() % 16;
-    for _ in 0..changes {
-        change(&mut bytes, input);
+    let mut forged = false;
+    for _ in 0..input.byte() % 16 {
+        let kind = input.byte() % 8;
+        forged |= kind == FORGE;
+        change(&mut bytes, kind, input);
     }
-    bytes
+    (bytes, forged)
 }
 
-fn change(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
-    match input.byte() % 8 {
+/// The change that puts in a frame of the input's own.
+const FORGE: u8 = 3;
+
+fn change(bytes: &mut Vec<u8>, kind: u8, input: &mut Input<'_>) {
+    match kind {
         0 => {
             let (at, count) = (input.short(), usize::from(input.byte() % 32));
             write(bytes, at, input.take(count));
@@ -217,7 +230,7 @@ fn change(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
             write(bytes, slot + at, &input.number().to_le_bytes());
             sign_slot(bytes, slot);
         }
-        3 => {
+        FORGE => {
             let at = DATA_OFFSET as usize + input.short() / 8 * 8;
             let header = Header {
                 stream: input.byte(),
