@@ -192,9 +192,9 @@ fn take_apart(piece: &mut Vec<u8>, found: &mut Vec<Kept>) {
     piece.clear();
 }
 
-/// A file as the input says: one of a few rings, or the input itself, and changes. `true`: there are frames in it that this ring never wrote,
-/// with good checksums. Nobody can make them who does not know the salt; they may lie under others and come to light when these are
-/// overwritten, so that only the bounds hold.
+/// A file as the input says: one of a few rings, or the input itself, and changes. `true`: no damage makes such a file. Frames with good
+/// checksums that this ring never wrote may lie under others and come to light when these are overwritten; forged slots may deny what is
+/// there; lures end the search for it early. Then only the bounds and the accounts hold.
 fn file(input: &mut Input<'_>) -> (Vec<u8>, bool) {
     let bases = bases();
     let base = usize::from(input.byte());
@@ -205,14 +205,18 @@ fn file(input: &mut Input<'_>) -> (Vec<u8>, bool) {
     let mut forged = false;
     for _ in 0..input.byte() % 16 {
         let kind = input.byte() % 8;
-        forged |= kind == FORGE;
+        forged |= [FORGE_SLOT, FORGE_FRAME, LURE].contains(&kind);
         change(&mut bytes, kind, input);
     }
     (bytes, forged)
 }
 
+/// The change of a number in a slot, whose checksum is made good again.
+const FORGE_SLOT: u8 = 2;
 /// The change that puts in a frame of the input's own.
-const FORGE: u8 = 3;
+const FORGE_FRAME: u8 = 3;
+/// The change that puts in many headers that look like frames and are none: each costs a checksum before that is known.
+const LURE: u8 = 7;
 
 fn change(bytes: &mut Vec<u8>, kind: u8, input: &mut Input<'_>) {
     match kind {
@@ -225,12 +229,12 @@ fn change(bytes: &mut Vec<u8>, kind: u8, input: &mut Input<'_>) {
             let header = FileHeader { file_bytes: input.number(), salt: input.number(), created_us: input.number() };
             HEADER_OFFSETS.iter().skip(which % 2).for_each(|&at| write(bytes, at as usize, &header.encode()));
         }
-        2 => {
+        FORGE_SLOT => {
             let (slot, at) = (SLOT_OFFSETS[usize::from(input.byte() % 2)] as usize, input.short() % SLOT_BYTES / 8 * 8);
             write(bytes, slot + at, &input.number().to_le_bytes());
             sign_slot(bytes, slot);
         }
-        FORGE => {
+        FORGE_FRAME => {
             let at = DATA_OFFSET as usize + input.short() / 8 * 8;
             let header = Header {
                 stream: input.byte(),
@@ -254,7 +258,6 @@ fn change(bytes: &mut Vec<u8>, kind: u8, input: &mut Input<'_>) {
             let (at, count) = (input.short(), usize::from(input.byte()) * 64);
             write(bytes, at, &vec![0; count]);
         }
-        // Many headers that look like frames and are none: each costs a checksum before that is known.
         _ => {
             let (at, length, count) = (input.short(), input.short(), usize::from(input.byte()) * 4);
             let mut lure = salt(bytes).to_le_bytes()[..2].to_vec();
