@@ -185,7 +185,8 @@ impl Sources {
                 After::Closed => drop(self.connections.swap_remove(index)),
             }
         }
-        if turn.bytes > 0 {
+        // Also what had no bytes: an empty datagram that is left where it is keeps its socket ready for ever.
+        if set.iter().any(|entry| entry.revents & (READABLE | GONE) != 0) {
             sink.keep();
             self.datagrams.iter_mut().for_each(|source| source.let_go(&mut self.batch));
             self.connections.iter_mut().for_each(|connection| connection.let_go(&mut self.buffer));
@@ -239,5 +240,68 @@ impl Sources {
 impl core::fmt::Debug for Sources {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter.write_str("Sources")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::Received;
+    use crate::sys::poll::poll;
+    use std::os::unix::net::UnixDatagram;
+
+    /// Counts what it is given.
+    #[derive(Default)]
+    struct Counts {
+        received: usize,
+        malformed: usize,
+        kept: usize,
+    }
+
+    impl Sink for Counts {
+        fn receive(&mut self, _: Received<'_>) {
+            self.received += 1;
+        }
+
+        fn has_room_for_stream(&self) -> bool {
+            true
+        }
+
+        fn datagrams(&self) -> Datagrams {
+            Datagrams::All
+        }
+
+        fn room_for_datagrams(&self) -> usize {
+            usize::MAX
+        }
+
+        fn keep(&mut self) {
+            self.kept = self.received;
+        }
+
+        fn malformed(&mut self) {
+            self.malformed += 1;
+        }
+    }
+
+    #[test]
+    fn datagrams_leave_their_socket_also_empty_ones() {
+        let path = std::env::temp_dir().join(alloc::format!("omsd-sources-{}", std::process::id()));
+        let mut sources = Sources::none();
+        sources.datagrams.push(DatagramSource::unix(&path, 100).unwrap());
+        let sender = UnixDatagram::unbound().unwrap();
+        let wanted = Wanted { gathered: true, streams: true, datagrams: Datagrams::All };
+        let (mut counts, mut set) = (Counts::default(), Vec::new());
+        for texts in [&["", ""][..], &["one", "", "two"], &[""]] {
+            texts.iter().for_each(|text| assert!(sender.send_to(text.as_bytes(), &path).is_ok()));
+            for ready in [1, 0] {
+                set.clear();
+                sources.poll_set(wanted, 0, &mut set);
+                assert_eq!(poll(&mut set, Some(0)).unwrap(), ready);
+                sources.turn(&set, 0, &mut counts);
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((counts.received, counts.kept, counts.malformed), (2, 2, 4));
     }
 }
