@@ -383,8 +383,6 @@ impl Agent {
                 return;
             }
             self.take_in(&set, now_ms);
-            // What the disk does not take now is tried again, and reported, by who called.
-            let _ = self.ring.commit();
             now_ms = clock::monotonic_ms();
         }
     }

@@ -9,9 +9,9 @@ use crate::ring::{OpenError, disk, frame};
 use crate::sys::host;
 use crate::upload::text::Text;
 use crate::upload::{Stream, items, times};
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use std::eprintln;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -82,9 +82,10 @@ fn dump(path: &Path) -> Result<Exit, Exit> {
     let file = open(path)?;
     let mut output = BufWriter::new(io::stdout().lock());
     let mut line = Text::default();
+    let host = host::hostname();
     let dumped = inspect::dump(&file, |shown| {
         line.truncate(0);
-        write_frame(shown, &mut line);
+        write_frame(shown, &host, &mut line);
         output.write_all(line.as_bytes()).is_ok()
     });
     dumped.map_err(|error| unreadable(path, &error))?;
@@ -93,7 +94,7 @@ fn dump(path: &Path) -> Result<Exit, Exit> {
     Ok(Exit::Ok)
 }
 
-fn write_frame(shown: &Shown<'_>, line: &mut Text) {
+fn write_frame(shown: &Shown<'_>, host: &str, line: &mut Text) {
     let header = &shown.header;
     line.put(b"{\"received\":\"");
     line.put(&times::time_text(i64::try_from(header.received_us / 1000).unwrap_or(0)));
@@ -112,8 +113,8 @@ fn write_frame(shown: &Shown<'_>, line: &mut Text) {
     }
     line.put(b",\"record\":\"");
     let text = match Stream::from_number(header.stream) {
-        Some(stream) => items::shown(stream, header.received_us, shown.payload, &host::hostname()),
-        None => Vec::from(shown.payload),
+        Some(stream) => items::shown(stream, header.received_us, shown.payload, host),
+        None => Cow::Borrowed(shown.payload),
     };
     line.put_escaped(&text);
     line.put(b"\"}\n");

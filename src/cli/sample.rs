@@ -11,6 +11,7 @@ use crate::upload::items::{Renderer, ThisHost};
 use crate::upload::number::put_number;
 use crate::upload::text::Text;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use getopts::Matches;
@@ -20,7 +21,7 @@ use std::path::Path;
 const INTERVAL_S_MAX: u64 = 86_400;
 
 /// Runs `omsd sample`.
-pub fn command(arguments: &[alloc::string::String]) -> Exit {
+pub fn command(arguments: &[String]) -> Exit {
     let mut options = options();
     options.optopt("", "object", "only this one: Processor, Memory, \"Logical Disk\", ...", "NAME");
     options.optopt("", "interval", "seconds that rates cover, and between samples; 1 by default", "S");
@@ -42,7 +43,7 @@ pub fn command(arguments: &[alloc::string::String]) -> Exit {
             std::thread::sleep(interval);
             shown.text.truncate(0);
             let failed = take(&mut host, &mut windows, &mut shown);
-            say(&alloc::string::String::from_utf8_lossy(shown.text.as_bytes()));
+            say(&String::from_utf8_lossy(shown.text.as_bytes()));
             if failed == windows.len() {
                 return Ok(Exit::StateIo);
             }

@@ -6,6 +6,7 @@ use super::text::Text;
 use super::times::{LocalTimes, TimeText};
 use crate::record::{Sender, encode, perf};
 use crate::syslog::{self, CivilTime, Message, Timestamp};
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -21,18 +22,18 @@ pub struct ThisHost {
 }
 
 /// What a person is shown of a payload that was kept: a message as it came, a sample as its items, anything else as it is.
-pub fn shown(stream: Stream, received_us: u64, payload: &[u8], host: &str) -> Vec<u8> {
+pub fn shown<'a>(stream: Stream, received_us: u64, payload: &'a [u8], host: &str) -> Cow<'a, [u8]> {
     let shown = match stream {
-        Stream::Syslog => encode::decode(payload).map(|record| Vec::from(record.message)),
+        Stream::Syslog => encode::decode(payload).map(|record| Cow::Borrowed(record.message)),
         Stream::Perf => perf::decode(payload).map(|sample| {
             let mut items = Text::default();
             let host = ThisHost { name: String::from(host), address: None };
             Renderer::new(host, |_| 0).perf(received_us, &sample, &mut items);
-            Vec::from(items.as_bytes())
+            Cow::Owned(Vec::from(items.as_bytes()))
         }),
         Stream::Operation | Stream::Heartbeat => None,
     };
-    shown.unwrap_or_else(|| Vec::from(payload))
+    shown.unwrap_or(Cow::Borrowed(payload))
 }
 
 /// Makes items. Keeps what consecutive messages have in common: the hour in the local zone, the sender.
