@@ -17,8 +17,8 @@ pub use peers::{Rsyslog, SyslogNg, logger, send_over_tcp};
 pub use proxy::Proxy;
 pub use site::{Site, Source, mode, temp_dir};
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a scenario gives up: far more than it ever needs.
@@ -57,16 +57,18 @@ pub fn at_the_same_time<Row: Send + 'static>(rows: Vec<(&str, Row)>, check: fn(R
     assert_eq!(failed, 0, "rows failed, see above");
 }
 
-/// A port on the loopback address that nobody uses, for UDP and TCP.
+/// A port on the loopback address that nobody uses, for UDP and TCP, each time another one. It lies below those that the system hands out, and is not
+/// tried by opening it: otherwise another scenario's socket could be taken for the one that is waited for.
 pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free TCP port");
-        let port = tcp.local_addr().expect("it has an address").port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port is free for both UDP and TCP");
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Suites that run at the same time begin at different ports.
+    let start = std::process::id() * 151;
+    let next = || FIRST + start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+    let mut ports = std::iter::repeat_with(next).take(COUNT as usize).map(|port| u16::try_from(port).expect("a port"));
+    let in_use = |port| sockets(&["tcp", "tcp6", "udp", "udp6"]).any(|(local, _)| local == port);
+    ports.find(|&port| !in_use(port)).expect("a port is free")
 }
 
 /// Whether somebody listens on this TCP port.
