@@ -1,6 +1,6 @@
 //! The client certificate: an RSA key of 2048 bits that signs a certificate for itself, as the original's.
 //!
-//! The key is made here once and never used again by this code: TLS signs with ring.
+//! The key is made here once and never used again by this code.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -9,19 +9,14 @@ use core::fmt;
 use std::io;
 
 use base64::Engine;
-use ring::digest;
-use rsa::rand_core::{self, CryptoRng, RngCore};
-use rsa::traits::{PrivateKeyParts, PublicKeyParts};
-use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 
-use super::der;
+use crate::crypto::{self, CryptoError, RsaKey, der};
 use crate::sys;
 use crate::syslog::{CivilTime, date_from_days};
 
 /// How long a certificate is valid, in seconds: 365 days, as the original's.
 const VALID_S: i64 = 365 * DAY_S;
 const DAY_S: i64 = 86_400;
-const KEY_BITS: usize = 2048;
 
 /// A new certificate with its key. The key is wiped when it is dropped and never shown by `Debug`.
 pub struct Certificate {
@@ -46,15 +41,12 @@ impl Certificate {
     pub fn generate(subject: Subject, now_unix_s: i64) -> io::Result<Certificate> {
         let mut serial = [0; 4];
         sys::random_bytes(&mut serial)?;
-        let key = RsaPrivateKey::new(&mut Kernel, KEY_BITS).map_err(rsa_error)?;
+        let key = RsaKey::generate().map_err(failed)?;
         let certificate = self_signed(&key, subject, u32::from_be_bytes(serial), now_unix_s)?;
-        let mut key_der = pkcs1(&key).ok_or_else(|| io::Error::other("the RSA key has no CRT values"))?;
-        let made = Certificate {
+        Ok(Certificate {
             certificate_pem: pem("CERTIFICATE", &certificate),
-            key_pem: pem("RSA PRIVATE KEY", &key_der),
-        };
-        sys::wipe(&mut key_der);
-        Ok(made)
+            key_pem: pem("RSA PRIVATE KEY", &key.private),
+        })
     }
 }
 
@@ -70,30 +62,6 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The kernel's random numbers for the `rsa` crate. `generate` has asked it once, fallibly, before.
-struct Kernel;
-
-impl RngCore for Kernel {
-    fn next_u32(&mut self) -> u32 {
-        rand_core::impls::next_u32_via_fill(self)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        rand_core::impls::next_u64_via_fill(self)
-    }
-
-    fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        sys::random_bytes(bytes).expect("the kernel's generator, which answered a moment ago");
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(bytes);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Kernel {}
-
 const OID_COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const OID_ORGANIZATION: &[u8] = &[0x55, 4, 10];
 const OID_ORGANIZATIONAL_UNIT: &[u8] = &[0x55, 4, 11];
@@ -103,31 +71,25 @@ const OID_AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 const OID_RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 const OID_SHA256_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
 
-/// What stands in front of a SHA-256 digest in a PKCS#1 v1.5 signature. Source: RFC 8017 section 9.2, note 1.
-const SHA256_PREFIX: [u8; 19] =
-    [0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 0x05, 0x00, 0x04, 0x20];
-
-fn rsa_error(error: rsa::Error) -> io::Error {
-    io::Error::other(error.to_string())
-}
-
-fn self_signed(key: &RsaPrivateKey, subject: Subject, random: u32, now_unix_s: i64) -> io::Result<Vec<u8>> {
+fn self_signed(key: &RsaKey, subject: Subject, random: u32, now_unix_s: i64) -> io::Result<Vec<u8>> {
     let algorithm = der::sequence(&[&der::oid(OID_SHA256_WITH_RSA), &der::NULL]);
-    let body = to_be_signed(key, subject, 1 + random % 65_534, now_unix_s, &algorithm);
-    let scheme = Pkcs1v15Sign { hash_len: Some(32), prefix: SHA256_PREFIX.into() };
-    let signature = key.sign(scheme, digest::digest(&digest::SHA256, &body).as_ref()).map_err(rsa_error)?;
+    let body = to_be_signed(&key.public, subject, 1 + random % 65_534, now_unix_s, &algorithm);
+    let signature = crypto::sign_rs256(&key.private, &body).map_err(failed)?;
     Ok(der::sequence(&[&body, &algorithm, &der::bits(&signature)]))
 }
 
+fn failed(error: CryptoError) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
 /// `TBSCertificate`. Source: RFC 5280 section 4.1; order and content of names and extensions as the original's.
-fn to_be_signed(key: &RsaPrivateKey, subject: Subject, serial: u32, now_unix_s: i64, algorithm: &[u8]) -> Vec<u8> {
+fn to_be_signed(public_key: &[u8], subject: Subject, serial: u32, now_unix_s: i64, algorithm: &[u8]) -> Vec<u8> {
     let name = der::sequence(&[
         &name_part(OID_COMMON_NAME, subject.workspace_id),
         &name_part(OID_COMMON_NAME, subject.agent_guid),
         &name_part(OID_ORGANIZATIONAL_UNIT, "Linux Monitoring Agent"),
         &name_part(OID_ORGANIZATION, "Microsoft"),
     ]);
-    let public_key = der::sequence(&[&der::integer(&key.n().to_bytes_be()), &der::integer(&key.e().to_bytes_be())]);
     der::sequence(&[
         &der::tagged(0xa0, &[&der::integer(&[2])]),
         &der::integer(&serial.to_be_bytes()),
@@ -135,8 +97,8 @@ fn to_be_signed(key: &RsaPrivateKey, subject: Subject, serial: u32, now_unix_s: 
         &name,
         &der::sequence(&[&time(now_unix_s), &time(now_unix_s + VALID_S)]),
         &name,
-        &der::sequence(&[&der::sequence(&[&der::oid(OID_RSA_ENCRYPTION), &der::NULL]), &der::bits(&public_key)]),
-        &der::tagged(0xa3, &[&extensions(&public_key)]),
+        &der::sequence(&[&der::sequence(&[&der::oid(OID_RSA_ENCRYPTION), &der::NULL]), &der::bits(public_key)]),
+        &der::tagged(0xa3, &[&extensions(public_key)]),
     ])
 }
 
@@ -144,10 +106,10 @@ fn name_part(kind: &[u8], text: &str) -> Vec<u8> {
     der::set(&der::sequence(&[&der::oid(kind), &der::utf8(text)]))
 }
 
-/// The key identifier is the SHA-1 of the public key: a name for it, not a safeguard. Source: RFC 5280 section 4.2.1.2.
+/// The key identifier, a name for the key, is the first 160 bits of its SHA-256, where the original has its SHA-1.
+/// Source: RFC 7093 section 2, method 1.
 fn extensions(public_key: &[u8]) -> Vec<u8> {
-    let identifier = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, public_key);
-    let identifier = identifier.as_ref();
+    let identifier = &crypto::sha256(&[public_key])[..20];
     let extension = |kind, value: &[u8]| der::sequence(&[&der::oid(kind), &der::octets(value)]);
     der::sequence(&[
         &extension(OID_SUBJECT_KEY_IDENTIFIER, &der::octets(identifier)),
@@ -166,22 +128,6 @@ fn time(unix_s: i64) -> Vec<u8> {
     } else {
         der::tagged(0x18, &[format!("{year:04}{rest}").as_bytes()])
     }
-}
-
-/// `RSAPrivateKey`. Source: RFC 8017 appendix A.1.2.
-fn pkcs1(key: &RsaPrivateKey) -> Option<Vec<u8>> {
-    let [p, q] = key.primes() else { return None };
-    Some(der::sequence(&[
-        &der::integer(&[0]),
-        &der::integer(&key.n().to_bytes_be()),
-        &der::integer(&key.e().to_bytes_be()),
-        &der::integer(&key.d().to_bytes_be()),
-        &der::integer(&p.to_bytes_be()),
-        &der::integer(&q.to_bytes_be()),
-        &der::integer(&key.dp()?.to_bytes_be()),
-        &der::integer(&key.dq()?.to_bytes_be()),
-        &der::integer(&key.crt_coefficient()?.to_bytes_be()),
-    ]))
 }
 
 /// When a certificate of ours ends, in seconds since 1970; `None` if the text holds none, or one of a kind we do not write.
@@ -219,6 +165,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::tests::KEY;
     use crate::upload::https::tests::CLIENT_CERTIFICATE;
     use std::path::{Path, PathBuf};
     use std::process::Command;
@@ -303,8 +250,8 @@ mod tests {
         let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
         let spki = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
         // SubjectPublicKeyInfo of a 2048-bit key: 24 bytes in front of the content of the BIT STRING.
-        let identifier = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &spki[24..]);
-        let hex: Vec<String> = identifier.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let identifier = crypto::sha256(&[&spki[24..]]);
+        let hex: Vec<String> = identifier[..20].iter().map(|byte| format!("{byte:02X}")).collect();
         let shown = openssl(&["x509", "-noout", "-ext", "subjectKeyIdentifier", "-in", text(&certificate)]).unwrap();
         assert!(shown.contains(&hex.join(":")), "{shown}");
     }
@@ -312,9 +259,8 @@ mod tests {
     #[test]
     fn a_certificate_ends_365_days_after_it_was_made() {
         // 2031-01-31 23:59:58, so that the end falls into another month of another year.
-        let key = RsaPrivateKey::new(&mut Kernel, 1024).unwrap();
         for now_unix_s in [1_927_670_398, 951_782_400, 0] {
-            let der = self_signed(&key, SUBJECT, 7, now_unix_s).unwrap();
+            let der = self_signed(&KEY, SUBJECT, 7, now_unix_s).unwrap();
             assert_eq!(expiry_unix_s(&pem("CERTIFICATE", &der)), Some(now_unix_s + 31_536_000));
         }
         assert_eq!(time(1_927_670_398)[..], *b"\x17\x0d310131235958Z");
@@ -330,8 +276,7 @@ mod tests {
 
     #[test]
     fn the_serial_number_is_from_1_to_65534() {
-        let key = RsaPrivateKey::new(&mut Kernel, 1024).unwrap();
-        let serial = |random| self_signed(&key, SUBJECT, random, 0).unwrap()[8 + 5..][..5].to_vec();
+        let serial = |random| self_signed(&KEY, SUBJECT, random, 0).unwrap()[8 + 5..][..5].to_vec();
         assert_eq!(serial(0)[..3], [0x02, 0x01, 0x01]);
         assert_eq!(serial(65_533)[..], [0x02, 0x03, 0x00, 0xff, 0xfe]);
         assert_eq!(serial(65_534)[..3], [0x02, 0x01, 0x01]);

@@ -9,7 +9,6 @@
 //! agent id, unless it ends within 30 days or does not fit its key.
 
 pub mod certificate;
-pub(crate) mod der;
 pub mod identity;
 mod key;
 #[cfg(test)]

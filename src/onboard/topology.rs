@@ -7,9 +7,9 @@ use alloc::string::String;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::{digest, hmac};
 
 use super::SharedKey;
+use crate::crypto;
 use crate::syslog::date_from_days;
 
 /// What the request says.
@@ -116,13 +116,13 @@ pub fn request_date(unix_us: u64) -> String {
 
 /// `x-ms-SHA256_Content`: what the body is known by.
 pub fn content_hash(body: &[u8]) -> String {
-    STANDARD.encode(digest::digest(&digest::SHA256, body))
+    STANDARD.encode(crypto::sha256(&[body]))
 }
 
 /// The second half of `Authorization`: date and content hash, signed.
 pub fn signature(key: &SharedKey, date: &str, content_hash: &str) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key.bytes());
-    STANDARD.encode(hmac::sign(&key, format!("{date}\n{content_hash}\n").as_bytes()))
+    let parts = [date, "\n", content_hash, "\n"].map(str::as_bytes);
+    STANDARD.encode(crypto::hmac_sha256(key.bytes(), &parts))
 }
 
 /// What the service answers; a value that it does not send, or that is no URL, is empty.

@@ -1,8 +1,8 @@
 //! The client against a TLS server of rustls, in threads of the test, with certificate authorities made on the spot.
 
 use super::*;
+use crate::crypto::der;
 use crate::onboard::certificate::{Certificate, Subject};
-use crate::onboard::der;
 use crate::sys::clock;
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use std::env;
 use std::fs::File;
@@ -11,14 +10,12 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use rustls::client::Resumption;
-use rustls::crypto::ring as provider;
-use rustls::crypto::{CipherSuiteCommon, CryptoProvider, GetRandomFailed, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, TrustAnchor};
-use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedCipherSuite, Tls13CipherSuite};
-use webpki::ring as algorithm;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::{HttpsError, Identity};
+use crate::crypto;
 use crate::limits::CA_BYTES_MAX;
 
 /// Where distributions keep the bundle of certificate authorities; the first that can be read is taken.
@@ -38,7 +35,7 @@ pub fn fips() -> bool {
 
 /// TLS 1.3 and 1.2 (with extended master secret), no resumption.
 pub(super) fn configuration(roots: RootCertStore, identity: Option<Identity>) -> Result<ClientConfig, HttpsError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(approved()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::tls::approved()))
         .with_safe_default_protocol_versions()
         .map_err(|error| HttpsError::Tls((&error).into()))?
         .with_root_certificates(roots);
@@ -109,88 +106,6 @@ fn add_bundle(roots: &mut RootCertStore, path: &Path) -> Result<(), HttpsError> 
         let _ = roots.add(certificate);
     }
     if roots.len() == before { Err(trouble(&"it holds no certificate that can be used")) } else { Ok(()) }
-}
-
-/// AES-GCM, P-256 and P-384, ECDSA and RSA of 2048 bits or more with SHA-2: what SP 800-52r2 approves, and nothing else.
-fn approved() -> CryptoProvider {
-    use provider::cipher_suite as suite;
-    CryptoProvider {
-        cipher_suites: vec![
-            SupportedCipherSuite::Tls13(&AES_256),
-            SupportedCipherSuite::Tls13(&AES_128),
-            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        ],
-        kx_groups: vec![provider::kx_group::SECP256R1, provider::kx_group::SECP384R1],
-        signature_verification_algorithms: SIGNATURES,
-        secure_random: &Ring,
-        key_provider: &Ring,
-    }
-}
-
-static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
-    all: &[
-        algorithm::ECDSA_P256_SHA256,
-        algorithm::ECDSA_P256_SHA384,
-        algorithm::ECDSA_P384_SHA256,
-        algorithm::ECDSA_P384_SHA384,
-        algorithm::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
-        algorithm::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
-        algorithm::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
-        algorithm::RSA_PKCS1_2048_8192_SHA256,
-        algorithm::RSA_PKCS1_2048_8192_SHA384,
-        algorithm::RSA_PKCS1_2048_8192_SHA512,
-    ],
-    mapping: &[
-        (SignatureScheme::ECDSA_NISTP384_SHA384, &[algorithm::ECDSA_P384_SHA384, algorithm::ECDSA_P256_SHA384]),
-        (SignatureScheme::ECDSA_NISTP256_SHA256, &[algorithm::ECDSA_P256_SHA256, algorithm::ECDSA_P384_SHA256]),
-        (SignatureScheme::RSA_PSS_SHA512, &[algorithm::RSA_PSS_2048_8192_SHA512_LEGACY_KEY]),
-        (SignatureScheme::RSA_PSS_SHA384, &[algorithm::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),
-        (SignatureScheme::RSA_PSS_SHA256, &[algorithm::RSA_PSS_2048_8192_SHA256_LEGACY_KEY]),
-        (SignatureScheme::RSA_PKCS1_SHA512, &[algorithm::RSA_PKCS1_2048_8192_SHA512]),
-        (SignatureScheme::RSA_PKCS1_SHA384, &[algorithm::RSA_PKCS1_2048_8192_SHA384]),
-        (SignatureScheme::RSA_PKCS1_SHA256, &[algorithm::RSA_PKCS1_2048_8192_SHA256]),
-    ],
-};
-
-/// The TLS 1.3 suites without their QUIC half, which would otherwise bring ChaCha20 into the program.
-static AES_256: Tls13CipherSuite = without_quic(&provider::cipher_suite::TLS13_AES_256_GCM_SHA384);
-static AES_128: Tls13CipherSuite = without_quic(&provider::cipher_suite::TLS13_AES_128_GCM_SHA256);
-
-const fn without_quic(suite: &SupportedCipherSuite) -> Tls13CipherSuite {
-    let SupportedCipherSuite::Tls13(suite) = suite else { panic!() };
-    Tls13CipherSuite {
-        common: CipherSuiteCommon {
-            suite: suite.common.suite,
-            hash_provider: suite.common.hash_provider,
-            confidentiality_limit: suite.common.confidentiality_limit,
-        },
-        hkdf_provider: suite.hkdf_provider,
-        aead_alg: suite.aead_alg,
-        quic: None,
-    }
-}
-
-/// Random numbers and RSA client keys by ring; the provider's own key loader would bring every other kind along.
-#[derive(Debug)]
-struct Ring;
-
-impl rustls::crypto::SecureRandom for Ring {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
-        use ring::rand::SecureRandom;
-        ring::rand::SystemRandom::new().fill(bytes).map_err(|_| GetRandomFailed)
-    }
-}
-
-impl rustls::crypto::KeyProvider for Ring {
-    fn load_private_key(
-        &self,
-        key: PrivateKeyDer<'static>,
-    ) -> Result<Arc<dyn rustls::sign::SigningKey>, rustls::Error> {
-        Ok(Arc::new(provider::sign::RsaSigningKey::new(&key)?))
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,40 @@
+//! AWS-LC's FIPS module, in the build with the feature `fips`. What may be said of it: `fips/README.md`.
+
+use alloc::vec::Vec;
+
+pub use aws_lc_rs as library;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::KeySize;
+pub use rustls::crypto::aws_lc_rs as provider;
+pub use webpki::aws_lc_rs as signatures;
+
+use super::{CryptoError, der};
+
+pub const NAME: &str = "AWS-LC FIPS module";
+
+/// Of the library that carries the module, as it says itself.
+pub fn version() -> Option<&'static str> {
+    Some(library::awslc_version())
+}
+
+pub fn fips() -> bool {
+    library::try_fips_mode().is_ok()
+}
+
+pub fn modulus_bytes(key: &library::rsa::KeyPair) -> usize {
+    key.public_modulus_len()
+}
+
+/// A new key as `RSAPrivateKey` of PKCS#1, made by the module, which has it checked by a pair of its own (FIPS 186-5).
+pub fn new_rsa_2048() -> Result<Vec<u8>, CryptoError> {
+    let key = library::rsa::KeyPair::generate(KeySize::Rsa2048).map_err(|_| CryptoError::Module)?;
+    let pkcs8: Pkcs8V1Der = key.as_der().map_err(|_| CryptoError::Module)?;
+    pkcs1(pkcs8.as_ref()).map(<[u8]>::to_vec).ok_or(CryptoError::Module)
+}
+
+/// The `RSAPrivateKey` inside a `PrivateKeyInfo`, whose content ends with it. Source: RFC 5208.
+fn pkcs1(pkcs8: &[u8]) -> Option<&[u8]> {
+    const BEFORE: &[u8] = &[2, 1, 0, 0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+    let key = pkcs8.get(4..)?.strip_prefix(BEFORE)?.get(4..)?;
+    (der::sequence(&[BEFORE, &der::octets(key)]) == pkcs8).then_some(key)
+}
