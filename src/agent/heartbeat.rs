@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 
 /// The heartbeat's timer.
 #[derive(Debug)]
@@ -33,14 +34,13 @@ impl Beat {
         let interval_ms = self.interval_ms.filter(|_| now_ms >= self.next_ms)?;
         self.next_ms = now_ms + interval_ms;
         let wall_ms = i64::try_from(clock::wall_us() / 1000).unwrap_or(0);
-        Some(item(wall_ms, &host::hostname(), &onboard::this_system(), &host::interface_addresses()))
+        Some(item(wall_ms, &host::computer(), installed_s(), &onboard::this_system(), &host::interface_addresses()))
     }
 }
 
 /// The item, made anew each time: addresses come and go, and a host may be renamed or upgraded. Its keys and their order are the
-/// original's. A version without a dot has neither major nor minor, as there; `InstalledDate`, which it leaves out where it is
-/// not known, never is.
-fn item(wall_ms: i64, hostname: &str, system: &System, addresses: &[IpAddr]) -> Vec<u8> {
+/// original's. A version without a dot has neither major nor minor, as there.
+fn item(wall_ms: i64, hostname: &str, installed_s: Option<i64>, system: &System, addresses: &[IpAddr]) -> Vec<u8> {
     let mut item = Text::default();
     item.put(b"{\"Timestamp\":\"");
     item.put(&times::time_text(wall_ms));
@@ -55,9 +55,18 @@ fn item(wall_ms: i64, hostname: &str, system: &System, addresses: &[IpAddr]) -> 
     add(&mut item, "Category", "Agent");
     add(&mut item, "SCAgentChannel", "Direct");
     add(&mut item, "ComputerPrivateIps", &private_addresses(addresses));
+    if let Some(installed_s) = installed_s {
+        let time = times::time_text(installed_s * 1000);
+        add(&mut item, "InstalledDate", &format!("{}.0Z", String::from_utf8_lossy(&time[..19])));
+    }
     add(&mut item, "Version", oms::VERSION);
     item.put(b"}");
     Vec::from(item.as_bytes())
+}
+
+/// When the program's file came to where it is, in seconds since 1970: however it was installed or upgraded, its inode changed then.
+fn installed_s() -> Option<i64> {
+    std::fs::metadata("/proc/self/exe").ok().map(|metadata| metadata.ctime())
 }
 
 /// Adds a member to an object that has one already.
@@ -84,9 +93,10 @@ mod tests {
     fn the_item_has_the_originals_keys_in_their_order() {
         let system =
             System { name: String::from("Ubuntu"), version: String::from("22.04.1"), manufacturer: String::new() };
-        let item = item(1_704_164_645_678, "web01.example.com", &system, &[IpAddr::from([10, 0, 0, 4])]);
+        let item =
+            item(1_704_164_645_678, "web01.example.com", Some(1_704_067_200), &system, &[IpAddr::from([10, 0, 0, 4])]);
         let expected = format!(
-            r#"{{"Timestamp":"2024-01-02T03:04:05.678Z","Computer":"web01","OSType":"Linux","OSName":"Ubuntu","OSMajorVersion":"22","OSMinorVersion":"04","Category":"Agent","SCAgentChannel":"Direct","ComputerPrivateIps":"[\"10.0.0.4\"]","Version":"{}"}}"#,
+            r#"{{"Timestamp":"2024-01-02T03:04:05.678Z","Computer":"web01","OSType":"Linux","OSName":"Ubuntu","OSMajorVersion":"22","OSMinorVersion":"04","Category":"Agent","SCAgentChannel":"Direct","ComputerPrivateIps":"[\"10.0.0.4\"]","InstalledDate":"2024-01-01T00:00:00.0Z","Version":"{}"}}"#,
             oms::VERSION
         );
         assert_eq!(String::from_utf8(item).unwrap(), expected);

@@ -31,7 +31,7 @@ use heartbeat::Beat;
 use inflow::Inflow;
 use log::Log;
 use paths::Paths;
-use sampler::Sampler;
+use sampler::{Cause, Missed, Sampler};
 use uploader::Uploader;
 
 /// A loop without traffic gives the memory that a burst filled back after this long.
@@ -206,10 +206,12 @@ impl Agent {
         let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, state);
         self.timers.quiet_at_ms = Some(now_ms + QUIET_MS);
         let mut append = |payload: &[u8]| inflow.append(Stream::Perf, payload);
-        if let Err(missed) = self.sampler.take(now_ms, clock::wall_us() / 1000, &mut append) {
-            let text = format_args!("no sample of {}: {}", missed.object, missed.cause);
-            self.log.limited(now_ms, LogLevel::Error, missed.object, text);
-        }
+        let log = &mut self.log;
+        let mut tell = |missed: Missed| match missed.cause {
+            Cause::Unreadable(_) => log.limited(now_ms, LogLevel::Error, missed.object, format_args!("{missed}")),
+            Cause::NoInstance | Cause::NoneWanted => log.line(LogLevel::Warn, format_args!("{missed}")),
+        };
+        self.sampler.take(now_ms, clock::wall_us() / 1000, &mut append, &mut tell);
     }
 
     fn has_unreported(&self) -> bool {
@@ -275,6 +277,7 @@ impl Agent {
     /// What is done when there is nothing else: the status file, memory given back.
     fn rest(&mut self, now_ms: u64) {
         if now_ms >= self.timers.status_at_ms {
+            self.sampler.tidy(now_ms);
             self.write_status("running", now_ms);
         }
         if self.timers.quiet_at_ms.is_some_and(|moment| now_ms >= moment) {
@@ -291,7 +294,11 @@ impl Agent {
                 format_args!("the ring file was deleted: what is not sent when the agent ends is lost; restart it");
             self.log.limited(now_ms, LogLevel::Error, "deleted", text);
         }
-        let intake = status::Intake { connections: self.sources.connections(), turned_away: self.sources.turned_away };
+        let intake = status::Intake {
+            connections: self.sources.connections(),
+            turned_away: self.sources.turned_away,
+            samples: self.sampler.account,
+        };
         let Some(status) = &mut self.status else { return };
         if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, intake) {
             let text = format_args!("the status file cannot be written: {error}");
@@ -319,7 +326,7 @@ impl Agent {
         self.uploader.configure(&config.buffer);
         self.beat = Beat::new(config.heartbeat_ms, now_ms);
         if config.perf != self.config.perf {
-            self.sampler = start::sampler(&config, now_ms);
+            self.sampler.configure(&config.perf, now_ms, clock::wall_us() / 1000);
         }
         self.config = config;
         self.log.line(LogLevel::Info, format_args!("configuration reloaded"));

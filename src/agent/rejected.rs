@@ -43,7 +43,7 @@ fn line(stream: Stream, header: &Header, payload: &[u8], outcome: &Outcome) -> T
     line.put_slice(format!("\",\"stream\":\"{}\",\"received\":\"", stream.name()).as_bytes());
     line.put(&time_text(i64::try_from(header.received_us / 1000).unwrap_or(0)));
     line.put(b"\",\"record\":\"");
-    line.put_escaped(&items::shown(stream, header.received_us, payload, &host::hostname()));
+    line.put_escaped(&items::shown(stream, header.received_us, payload, &host::computer()));
     line.put(b"\"}\n");
     line
 }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 /// The `OPERATION_BLOB` item that tells of a stream's losses since the last one. `now_us`: wall clock. Keys and their order are
 /// those of the original's operation items.
 pub fn item(stream: Stream, losses: &Counters, state: &StreamState, now_us: u64) -> Vec<u8> {
-    let name = host::hostname();
+    let name = host::computer();
     let mut item = Text::default();
     item.put(b"{\"Timestamp\":\"");
     item.put(&time(now_us));

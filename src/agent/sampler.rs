@@ -10,6 +10,7 @@ use crate::config::PerfSource;
 use crate::limits::PERF_TOGETHER_MS;
 use crate::record::perf::Writer;
 use alloc::vec::Vec;
+use core::fmt;
 use std::path::Path;
 
 /// What is kept of the buffer of payloads between samples.
@@ -20,6 +21,19 @@ pub struct Sampler {
     host: Host,
     sources: Vec<Source>,
     writer: Writer,
+    /// What became of samples since the start.
+    pub account: Account,
+}
+
+/// Samples that were due, by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Sent, or on their way.
+    pub taken: u64,
+    /// Nothing could be read.
+    pub failed: u64,
+    /// There was no instance, or none that the source wants.
+    pub empty: u64,
 }
 
 struct Source {
@@ -27,36 +41,82 @@ struct Source {
     window: Window,
     /// `None`: it had its one sample.
     next_ms: Option<u64>,
+    /// It was told already that a sample of it was empty: that of a process which seldom runs often is.
+    is_told_empty: bool,
 }
 
-/// One source's sample could not be taken.
+/// One source's sample does not become a record.
 #[derive(Debug, Clone, Copy)]
 pub struct Missed {
     /// Of which object.
     pub object: &'static str,
+    /// Line of the source in the configuration.
+    pub line: u32,
     /// Why.
-    pub cause: Unreadable,
+    pub cause: Cause,
+}
+
+/// Why a sample does not become a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing could be read.
+    Unreadable(Unreadable),
+    /// The host has none of these, or knows nothing of them yet.
+    NoInstance,
+    /// The host has some, but none that the source wants.
+    NoneWanted,
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missed { object, line, cause } = self;
+        match cause {
+            Cause::Unreadable(unreadable) => write!(f, "no sample of {object}: {unreadable}"),
+            Cause::NoInstance => write!(f, "no sample of {object}: this host has none that is known of"),
+            Cause::NoneWanted => {
+                write!(
+                    f,
+                    "no sample of {object}: `instance_regex` of the source in line {line} is in no instance's name"
+                )
+            }
+        }
+    }
 }
 
 impl Sampler {
     /// A sampler of the host whose file systems are below `root`. Sources with an interval look at once, so that their
     /// first sample has rates; one without is due at once, and only then. `wall_ms`: milliseconds since 1970.
     pub fn new(sources: &[PerfSource], root: &Path, now_ms: u64, wall_ms: u64) -> Sampler {
-        let mut host = Host::new(root);
+        let mut sampler = Sampler {
+            host: Host::new(root),
+            sources: Vec::new(),
+            writer: Writer::default(),
+            account: Account::default(),
+        };
+        sampler.configure(sources, now_ms, wall_ms);
+        sampler
+    }
+
+    /// Takes other sources, which begin anew. The host stays: a child of it that hangs is not joined by another.
+    pub fn configure(&mut self, sources: &[PerfSource], now_ms: u64, wall_ms: u64) {
         let mut start = |wanted: &PerfSource| {
             let mut window = Window::new(wanted.object, Options { compat: wanted.compat });
             let next_ms = match wanted.interval_ms {
                 None => now_ms,
                 Some(interval_ms) => {
                     // What cannot be read now is told when the sample is due.
-                    let _ = host.sample(now_ms, &mut window, &mut Unwanted);
+                    let _ = self.host.sample(now_ms, &mut window, &mut Unwanted);
                     next_multiple_ms(now_ms, wall_ms, interval_ms)
                 }
             };
-            Source { wanted: wanted.clone(), window, next_ms: Some(next_ms) }
+            Source { wanted: wanted.clone(), window, next_ms: Some(next_ms), is_told_empty: false }
         };
-        let sources = sources.iter().map(&mut start).collect();
-        Sampler { host, sources, writer: Writer::default() }
+        self.sources = sources.iter().map(&mut start).collect();
+    }
+
+    /// Lets go of what the host holds without need; for now and again, whether samples are taken or not.
+    pub fn tidy(&mut self, now_ms: u64) {
+        self.host.tidy(now_ms);
     }
 
     /// When the next sample is due.
@@ -64,24 +124,38 @@ impl Sampler {
         self.sources.iter().filter_map(|source| source.next_ms).min()
     }
 
-    /// Takes the samples that are due, and hands out their payloads. Missed ones are not made up for. An error is the last of
-    /// those that happened.
-    pub fn take(&mut self, now_ms: u64, wall_ms: u64, append: &mut dyn FnMut(&[u8])) -> Result<(), Missed> {
-        let mut result = Ok(());
+    /// Takes the samples that are due, and hands out their payloads. Missed ones are not made up for. Those that become no record are
+    /// told; empty ones of a source only once.
+    pub fn take(&mut self, now_ms: u64, wall_ms: u64, append: &mut dyn FnMut(&[u8]), tell: &mut dyn FnMut(Missed)) {
         for source in &mut self.sources {
             if source.next_ms.is_none_or(|due_ms| now_ms + PERF_TOGETHER_MS < due_ms) {
                 continue;
             }
             source.next_ms = source.wanted.interval_ms.map(|interval| next_multiple_ms(now_ms, wall_ms, interval));
-            let mut chosen = Chosen { wanted: &source.wanted, writer: &mut self.writer, append: &mut *append };
-            chosen.begin();
+            let mut chosen = Chosen::new(&source.wanted, &mut self.writer, &mut *append);
             let sampled = self.host.sample(now_ms, &mut source.window, &mut chosen);
             chosen.hand_out();
-            let object = source.wanted.object.name();
-            result = sampled.map_err(|cause| Missed { object, cause }).and(result);
+            let cause = match sampled {
+                Err(unreadable) => Cause::Unreadable(unreadable),
+                Ok(()) if chosen.is_any_wanted => {
+                    self.account.taken += 1;
+                    continue;
+                }
+                Ok(()) if chosen.is_any_there => Cause::NoneWanted,
+                Ok(()) => Cause::NoInstance,
+            };
+            let missed = Missed { object: source.wanted.object.name(), line: source.wanted.line, cause };
+            if matches!(cause, Cause::Unreadable(_)) {
+                self.account.failed += 1;
+                tell(missed);
+            } else {
+                self.account.empty += 1;
+                if !core::mem::replace(&mut source.is_told_empty, true) {
+                    tell(missed);
+                }
+            }
         }
         self.writer.shrink_to(BUFFER_BYTES);
-        result
     }
 }
 
@@ -105,9 +179,17 @@ struct Chosen<'a> {
     wanted: &'a PerfSource,
     writer: &'a mut Writer,
     append: &'a mut dyn FnMut(&[u8]),
+    is_any_there: bool,
+    is_any_wanted: bool,
 }
 
-impl Chosen<'_> {
+impl<'a> Chosen<'a> {
+    fn new(wanted: &'a PerfSource, writer: &'a mut Writer, append: &'a mut dyn FnMut(&[u8])) -> Chosen<'a> {
+        let mut chosen = Chosen { wanted, writer, append, is_any_there: false, is_any_wanted: false };
+        chosen.begin();
+        chosen
+    }
+
     fn begin(&mut self) {
         self.writer.begin(self.wanted.object, self.wanted.counters);
     }
@@ -121,9 +203,11 @@ impl Chosen<'_> {
 
 impl Sink for Chosen<'_> {
     fn instance(&mut self, name: &[u8], values: &[Option<f64>]) {
+        self.is_any_there = true;
         if !self.wanted.instances.is_found_in(name) {
             return;
         }
+        self.is_any_wanted = true;
         if !self.writer.has_room() {
             self.hand_out();
             self.begin();
@@ -136,6 +220,7 @@ impl Sink for Chosen<'_> {
 mod tests {
     use super::*;
     use crate::collect::Object;
+    use crate::collect::testing::Tree;
     use crate::config::regex::Regex;
     use crate::limits::PERF_INSTANCES_MAX;
     use crate::record::perf;
@@ -169,7 +254,7 @@ mod tests {
         /// Sleeps until the next sample is due, and `late_ms` longer; gives the wall clock then.
         fn sample(&mut self, sampler: &mut Sampler, late_ms: u64) -> u64 {
             self.now_ms = self.now_ms.max(sampler.deadline_ms().expect("a sample is due")) + late_ms;
-            let _ = sampler.take(self.now_ms, self.wall_ms(), &mut |_| {});
+            sampler.take(self.now_ms, self.wall_ms(), &mut |_| {}, &mut |_| {});
             self.wall_ms()
         }
     }
@@ -232,9 +317,44 @@ mod tests {
     fn without_an_interval_there_is_one_sample_at_the_start() {
         let mut sampler = sampler(&[None], 7, WALL_MS);
         assert_eq!(sampler.deadline_ms(), Some(7));
-        let _ = sampler.take(7, WALL_MS, &mut |_| {});
+        sampler.take(7, WALL_MS, &mut |_| {}, &mut |_| {});
         assert_eq!(sampler.deadline_ms(), None);
-        assert!(sampler.take(8, WALL_MS, &mut |_| panic!("nothing is due")).is_ok());
+        sampler.take(8, WALL_MS, &mut |_| panic!("nothing is due"), &mut |_| panic!("nothing is due"));
+    }
+
+    /// What is told of these sources by samples a second apart.
+    fn told(sampler: &mut Sampler, now_ms: u64) -> Vec<String> {
+        let mut told = Vec::new();
+        sampler.take(now_ms, WALL_MS + now_ms, &mut |_| {}, &mut |missed| told.push(format!("{missed}")));
+        told
+    }
+
+    #[test]
+    fn a_sample_without_an_instance_that_is_wanted_is_counted_each_time_and_told_once() {
+        let tree = Tree::new();
+        tree.write("proc/meminfo", "MemTotal: 1024 kB\n");
+        tree.write("proc/net/dev", "");
+        let sources = [
+            source(Object::Memory, "Memory", Some(1000)),
+            source(Object::Memory, "memory", Some(1000)),
+            source(Object::Network, ".*", Some(1000)),
+            source(Object::Processor, ".*", Some(1000)),
+        ];
+        let mut sampler = Sampler::new(&sources, &tree.root(), 0, WALL_MS);
+        let unreadable = "no sample of Processor: cannot read /proc/stat";
+        assert_eq!(
+            told(&mut sampler, 1000),
+            [
+                "no sample of Memory: `instance_regex` of the source in line 1 is in no instance's name",
+                "no sample of Network: this host has none that is known of",
+                unreadable,
+            ]
+        );
+        assert_eq!(told(&mut sampler, 2000), [unreadable]);
+        assert_eq!(sampler.account, Account { taken: 2, failed: 2, empty: 4 });
+        sampler.configure(&sources, 3000, WALL_MS + 3000);
+        assert_eq!(told(&mut sampler, 4000).len(), 3, "it is told of other sources");
+        assert_eq!(sampler.account, Account { taken: 3, failed: 3, empty: 6 }, "which change no account");
     }
 
     #[test]
@@ -242,8 +362,7 @@ mod tests {
         let wanted = source(Object::Process, "^a", None);
         let (mut writer, mut payloads) = (Writer::default(), Vec::new());
         let mut append = |payload: &[u8]| payloads.push(Vec::from(payload));
-        let mut chosen = Chosen { wanted: &wanted, writer: &mut writer, append: &mut append };
-        chosen.begin();
+        let mut chosen = Chosen::new(&wanted, &mut writer, &mut append);
         let count = 3 * PERF_INSTANCES_MAX + 1;
         for index in 0..count {
             chosen.instance(format!("a{index}").as_bytes(), &[Some(0.0); 4]);
@@ -261,8 +380,8 @@ mod tests {
     fn where_no_instance_is_wanted_nothing_is_handed_out() {
         let wanted = source(Object::Process, "^a", None);
         let mut append = |_: &[u8]| panic!("handed out");
-        let mut chosen = Chosen { wanted: &wanted, writer: &mut Writer::default(), append: &mut append };
-        chosen.begin();
+        let mut writer = Writer::default();
+        let mut chosen = Chosen::new(&wanted, &mut writer, &mut append);
         chosen.instance(b"b", &[Some(0.0); 4]);
         chosen.hand_out();
     }

@@ -128,7 +128,8 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let mut agent = Agent {
         uploader: Uploader::new(&config.buffer, (!settings.demo).then(|| paths.rejected()), &ring, now_ms),
         beat: Beat::new(config.heartbeat_ms, now_ms),
-        sampler: sampler(&config, now_ms),
+        // `--root` is about our own files, not the kernel's.
+        sampler: Sampler::new(&config.perf, Path::new("/"), now_ms, clock::wall_us() / 1000),
         timers: Timers::new(now_ms),
         log,
         settings,
@@ -193,11 +194,6 @@ fn demo_config() -> Config {
     };
     config.perf = Vec::from([Object::Processor, Object::Memory].map(source));
     config
-}
-
-/// What is sampled of this host. `--root` is about our own files, not the kernel's.
-pub fn sampler(config: &Config, now_ms: u64) -> Sampler {
-    Sampler::new(&config.perf, Path::new("/"), now_ms, clock::wall_us() / 1000)
 }
 
 /// Opens the sources of a configuration.

@@ -2,6 +2,7 @@
 
 use super::paths::Paths;
 use super::report;
+use super::sampler::Account;
 use super::uploader::Uploader;
 use crate::ring::Counters;
 use crate::ring::disk::DiskRing;
@@ -48,6 +49,8 @@ pub struct Status {
     pub connections: u64,
     /// See `connections`.
     pub turned_away: u64,
+    /// Samples of counters since the start.
+    pub samples: SamplesStatus,
     /// Deliveries.
     pub upload: UploadStatus,
     /// One for each stream that ever held a record.
@@ -65,6 +68,17 @@ pub struct RingStatus {
     pub pending_bytes: u64,
     /// Frames not yet delivered.
     pub pending_records: u64,
+}
+
+/// What became of samples that were due.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SamplesStatus {
+    /// Became records.
+    pub taken: u64,
+    /// Could not be taken: a file of the kernel's could not be read.
+    pub failed: u64,
+    /// Had no instance, or none that their source wants.
+    pub empty: u64,
 }
 
 /// How deliveries go.
@@ -126,6 +140,8 @@ pub struct Intake {
     pub connections: usize,
     /// Connections that had to wait.
     pub turned_away: u64,
+    /// Samples of counters.
+    pub samples: Account,
 }
 
 /// Writes the file, and remembers what does not change.
@@ -187,6 +203,11 @@ impl Writer {
             },
             connections: intake.connections as u64,
             turned_away: intake.turned_away,
+            samples: SamplesStatus {
+                taken: intake.samples.taken,
+                failed: intake.samples.failed,
+                empty: intake.samples.empty,
+            },
             upload: UploadStatus {
                 last_success: time(story.last_success_us),
                 last_failure: time(story.last_failure_us),
@@ -272,6 +293,10 @@ impl Status {
             ring.path, ring.pending_records, ring.bytes
         )?;
         writeln!(text, "connections: {} open, {} had to wait", self.connections, self.turned_away)?;
+        let SamplesStatus { taken, failed, empty } = self.samples;
+        if taken + failed + empty > 0 {
+            writeln!(text, "samples: {taken} taken, {failed} failed, {empty} without an instance that is wanted")?;
+        }
         let upload = &self.upload;
         match upload.last_success.as_str() {
             "" => writeln!(text, "upload ({}): nothing delivered since the start", self.destination)?,

@@ -82,7 +82,7 @@ fn dump(path: &Path) -> Result<Exit, Exit> {
     let file = open(path)?;
     let mut output = BufWriter::new(io::stdout().lock());
     let mut line = Text::default();
-    let host = host::hostname();
+    let host = host::computer();
     let dumped = inspect::dump(&file, |shown| {
         line.truncate(0);
         write_frame(shown, &host, &mut line);

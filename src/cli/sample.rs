@@ -95,7 +95,7 @@ struct Shown {
 
 impl Shown {
     fn new(json: bool) -> Shown {
-        let this = || ThisHost { name: host::hostname(), address: None };
+        let this = || ThisHost { name: host::computer(), address: None };
         Shown {
             renderer: json.then(|| Renderer::new(this(), |_| 0)),
             writer: Writer::default(),

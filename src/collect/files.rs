@@ -78,6 +78,11 @@ impl<T: Default> Reading<T> {
         self.is_known.then_some(&mut self.value)
     }
 
+    /// What it said last, whenever that was.
+    pub fn last(&mut self) -> &mut T {
+        &mut self.value
+    }
+
     fn read(&mut self, files: &mut Files) -> io::Result<()> {
         // Put back only if it could be read: the next time opens it anew.
         let file = match self.file.take() {

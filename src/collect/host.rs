@@ -123,6 +123,12 @@ impl Host {
         }
     }
 
+    /// Lets go of the child process that asks file systems, if there is one and it is done or takes too long. Samples do so too: for
+    /// when none may come soon.
+    pub fn tidy(&mut self, now_ms: u64) {
+        self.mountinfo.last().tidy(now_ms);
+    }
+
     fn sample_processor(&mut self, now_ms: u64, window: &mut Window, sink: &mut dyn Sink) -> Sampled {
         let now = self.stat.at(now_ms, &mut self.files).ok_or(Unreadable("proc/stat"))?;
         processor::sample(&window.processors, now, window.options, sink);
@@ -149,7 +155,7 @@ impl Host {
         let elapsed_ms = window.elapsed_ms(now_ms);
         let volumes = volumes.spaces(now_ms).map(|(mount, space)| {
             let done = disks.as_ref().and_then(|disks| disks.since(&window.disks, mount.device));
-            Volume { point: &mount.point, is_again: mount.is_again, space, done }
+            Volume { point: &mount.point, first: mount.first, space, done }
         });
         logical_disk::sample(volumes, elapsed_ms, window.options, sink);
         if let Some(disks) = disks {

@@ -3,6 +3,7 @@
 use super::arithmetic::{percent, rate, value};
 use super::diskstats::Counts;
 use super::{Options, Sink, report};
+use alloc::vec::Vec;
 
 /// Room in a file system. Source: statvfs(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,27 +27,38 @@ pub struct Space {
 pub struct Volume<'a> {
     /// Where it is mounted.
     pub point: &'a [u8],
-    /// It is part of the total already.
-    pub is_again: bool,
+    /// Index of the first volume that is the same file system: its own, if there is none before it.
+    pub first: usize,
     /// `None`: it does not say.
     pub space: Option<Space>,
     /// What its device did in the window. `None`: not known.
     pub done: Option<Counts>,
 }
 
-/// Each volume, then `_Total`. What is kept for root is neither free nor used, as df(1) has it.
+/// Each volume, then `_Total`. What is kept for root is neither free nor used, as df(1) has it. A file system that is mounted several
+/// times is one part of the total: its first mount that says what room it has.
 pub fn sample<'a>(volumes: impl Iterator<Item = Volume<'a>>, elapsed_ms: u64, options: Options, sink: &mut dyn Sink) {
     let mut total_room: Option<Room> = None;
     let mut total_rates = [None; 6];
-    for volume in volumes {
+    // File systems that were there, but did not say.
+    let mut silent: Vec<usize> = Vec::new();
+    for (index, volume) in volumes.enumerate() {
         let room = volume.space.map(|space| Room::of(&space, options));
         let rates = volume.done.map_or([None; 6], |done| rates(&done, elapsed_ms, options));
         report(sink, volume.point, &values(room, rates, options));
-        if !volume.is_again {
-            total_room = room.map(|room| room.plus(total_room.unwrap_or_default())).or(total_room);
+        let is_first = volume.first == index;
+        if is_first {
             for (total, rate) in total_rates.iter_mut().zip(rates) {
                 *total = rate.map(|rate| rate + total.unwrap_or(0.0)).or(*total);
             }
+        }
+        match room {
+            Some(room) if is_first || silent.contains(&volume.first) => {
+                total_room = Some(room.plus(total_room.unwrap_or_default()));
+                silent.retain(|&first| first != volume.first);
+            }
+            None if is_first => silent.push(index),
+            _ => {}
         }
     }
     let total_room = total_room.map(|room| if options.compat { room.without_inodes() } else { room });
@@ -135,7 +147,6 @@ fn rates(done: &Counts, elapsed_ms: u64, options: Options) -> [Option<f64>; 6] {
 mod tests {
     use super::*;
     use crate::collect::testing::{COMPAT, Found, PLAIN};
-    use alloc::vec::Vec;
 
     const ROOT: [u64; 6] = [4096, 5_127_603, 3_018_461, 2_752_221, 1_310_720, 1_196_032];
     const BOOT: [u64; 6] = [1024, 487_634, 312_005, 282_213, 124_928, 124_610];
@@ -146,12 +157,18 @@ mod tests {
         [block_bytes, blocks, free, available, inodes, inodes_free]: [u64; 6],
     ) -> Volume<'static> {
         let space = Space { block_bytes, blocks, free, available, inodes, inodes_free };
-        Volume { point: point.as_bytes(), is_again: false, space: Some(space), done: None }
+        Volume { point: point.as_bytes(), first: 0, space: Some(space), done: None }
     }
 
+    /// Each a file system of its own.
     fn found(volumes: &[Volume<'_>], options: Options) -> Found {
+        let own = volumes.iter().enumerate().map(|(index, volume)| Volume { first: index, ..*volume });
+        found_of(own, options)
+    }
+
+    fn found_of<'a>(volumes: impl Iterator<Item = Volume<'a>>, options: Options) -> Found {
         let mut found = Found::default();
-        sample(volumes.iter().copied(), 60_000, options, &mut found);
+        sample(volumes, 60_000, options, &mut found);
         found
     }
 
@@ -218,10 +235,24 @@ mod tests {
     fn a_second_mount_of_a_device_is_no_second_part_of_the_total() {
         let done = Some(Counts { reads: 60, ..Counts::default() });
         let first = Volume { done, ..volume("/", ROOT) };
-        let again = Volume { is_again: true, point: b"/again", ..first };
-        let found = found(&[first, again], PLAIN);
+        let again = Volume { point: b"/again", ..first };
+        let found = found_of([first, again].into_iter(), PLAIN);
         assert_eq!(found.values("/again"), found.values("/"));
         assert_eq!(found.values("_Total"), found.values("/"));
+    }
+
+    /// As behind a mount that hangs, or in a directory that we may not look into.
+    #[test]
+    fn a_silent_first_mount_does_not_hide_its_device_from_the_total() {
+        let done = Some(Counts { reads: 60, ..Counts::default() });
+        let root = Volume { done, ..volume("/", ROOT) };
+        let silent = Volume { first: 1, point: b"/silent", space: None, done, ..root };
+        let boot = Volume { first: 1, done, ..volume("/boot", BOOT) };
+        let again = Volume { point: b"/again", ..boot };
+        let alone = found(&[root, Volume { done, ..boot }], PLAIN);
+        let found = found_of([root, silent, boot, silent, again].into_iter(), PLAIN);
+        assert_eq!(found.names(), ["/", "/silent", "/boot", "/silent", "/again", "_Total"]);
+        assert_eq!(found.values("_Total"), alone.values("_Total"));
     }
 
     /// Reads, sectors read, writes, sectors written after each minute.

@@ -172,7 +172,7 @@ fn report(sink: &mut dyn Sink, name: &[u8], values: &[Option<f64>]) {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use super::diskstats::Disks;
     use super::{Options, Sink};
     use alloc::string::String;

@@ -22,8 +22,8 @@ pub struct Mount {
     pub device: Device,
     /// On what, as who mounted it said: `/dev/sda1`.
     pub source: Vec<u8>,
-    /// An earlier mount here is of the same file system: a total counts it once.
-    pub is_again: bool,
+    /// Index of the first mount of the same file system: a total counts it once.
+    pub first: usize,
     /// Nothing on the way to it, and not it itself, needs more than this kernel to answer: asking it may not hang.
     pub is_local: bool,
     /// It makes its device a physical disk.
@@ -50,7 +50,7 @@ pub fn parse(mountinfo: &[u8]) -> Vec<Mount> {
             continue;
         }
         mounts.push(Mount {
-            is_again: mounts.iter().any(|earlier| earlier.device == line.device),
+            first: mounts.iter().position(|earlier| earlier.device == line.device).unwrap_or(mounts.len()),
             is_local: !may_hang.iter().any(|remote| is_within(line.point, remote.point)),
             is_on_disk: line.kind != b"vxfs" && source != line.point,
             point: unescaped(line.point),
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(points(TABLE), ["/", "/mnt/two words\\x", "/home/local", "/srv"]);
         let mounts = parse(TABLE.as_bytes());
         assert_eq!((mounts[1].device, &mounts[1].source[..]), (Device { major: 8, minor: 2 }, &b"/dev/sda2"[..]));
-        assert_eq!([0, 1, 2, 3].map(|index| mounts[index].is_again), [false, false, false, true]);
+        assert_eq!([0, 1, 2, 3].map(|index| mounts[index].first), [0, 1, 2, 1]);
     }
 
     #[test]

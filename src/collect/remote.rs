@@ -77,8 +77,16 @@ impl Remote {
         self.known.iter().find(|known| *known.path == *path)?.space
     }
 
-    /// One turn: hears what there is to hear, ends what takes too long, asks who is due. Never waits.
+    /// One turn: tidies, and asks who is due. Never waits.
     pub fn turn(&mut self, now_ms: u64) {
+        self.tidy(now_ms);
+        if matches!(self.state, State::Idle) {
+            self.start(now_ms);
+        }
+    }
+
+    /// Hears what there is to hear, ends what takes too long, reaps what has ended. Asks nobody: for when no sample may come.
+    pub fn tidy(&mut self, now_ms: u64) {
         if let State::Asking(asking) = &mut self.state {
             let is_at_end = hear(asking, &mut self.known);
             if is_at_end || now_ms >= asking.deadline_ms {
@@ -90,9 +98,6 @@ impl Remote {
             && process::reap(pid).is_some()
         {
             self.state = State::Idle;
-        }
-        if matches!(self.state, State::Idle) {
-            self.start(now_ms);
         }
     }
 
@@ -138,7 +143,7 @@ impl Remote {
     }
 }
 
-/// A child that a reload leaves behind is ended. It is reaped here only if it ended at once: nothing waits for it.
+/// At the end of a process that has a child still. It is reaped here only if it ended at once: nothing waits for it.
 impl Drop for Remote {
     fn drop(&mut self) {
         if let State::Asking(Asking { pid, .. }) | State::Ending(pid) = self.state {
@@ -282,6 +287,24 @@ mod tests {
             sleep(Duration::from_millis(1));
         }
         turn_until(&mut remote, again_ms, asks_it);
+    }
+
+    #[test]
+    fn a_child_is_reaped_when_nobody_asks_any_more() {
+        let mut remote = remote(&[c"hangs"]);
+        remote.turn(0);
+        let State::Asking(Asking { pid, .. }) = remote.state else { panic!("{remote:?}") };
+        remote.tidy(REMOTE_MS_MAX - 1);
+        assert!(matches!(remote.state, State::Asking(_)));
+        for _ in 0..1000 {
+            remote.tidy(REMOTE_MS_MAX);
+            if matches!(remote.state, State::Idle) {
+                assert_eq!(process::reap(pid), None, "no child of ours");
+                return;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        panic!("not done: {remote:?}");
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl Volumes {
         self.disks_ms = Some(now_ms);
     }
 
+    /// Lets go of a child that asked: for when no sample does.
+    pub fn tidy(&mut self, now_ms: u64) {
+        self.remote.tidy(now_ms);
+    }
+
     /// Each file system and the room in it now; of one that may hang, what it said when it was last asked, which this does too.
     pub fn spaces(&mut self, now_ms: u64) -> impl Iterator<Item = (&Mount, Option<Space>)> {
         self.remote.turn(now_ms);

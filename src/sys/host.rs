@@ -10,6 +10,20 @@ pub fn hostname() -> String {
     uname(|names| &names.nodename)
 }
 
+/// What records call this host, with whatever follows a first dot: the name that Microsoft's docker-cimprov leaves for an agent in a
+/// container, else [`hostname`].
+pub fn computer() -> String {
+    let left = std::fs::read_to_string("/var/opt/microsoft/docker-cimprov/state/containerhostname").unwrap_or_default();
+    computer_of(&left)
+}
+
+fn computer_of(left: &str) -> String {
+    match left.trim() {
+        "" => hostname(),
+        name => name.into(),
+    }
+}
+
 /// The kind of machine that the kernel was built for: `x86_64`, also where this program is not. Source: uname(2).
 pub fn machine() -> String {
     uname(|names| &names.machine)
@@ -51,4 +65,16 @@ pub fn interface_addresses() -> Vec<IpAddr> {
     // SAFETY: the list came from getifaddrs and is freed once.
     unsafe { libc::freeifaddrs(first) };
     addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_has_the_name_that_was_left_for_it() {
+        assert_eq!(computer_of("vm7\n"), "vm7");
+        assert_eq!(computer_of(" \n"), hostname());
+        assert_eq!(computer_of(""), hostname());
+    }
 }

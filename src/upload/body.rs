@@ -26,7 +26,7 @@ pub struct Body {
 impl Body {
     /// Bodies of this host in its zone; `compress`: as zlib streams (`Content-Encoding: deflate`).
     pub fn new(compress: bool) -> Self {
-        let host = ThisHost { name: sys::host::hostname(), address: sys::host::primary_address() };
+        let host = ThisHost { name: sys::host::computer(), address: sys::host::primary_address() };
         Self::with_renderer(compress, Renderer::new(host, sys::clock::unix_from_local))
     }
 

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Write};
 /// `now_us` (µs since 1970; `None`: when they are read), from nobody known: `HostIP` is `Unknown IP`. What a line has above
 /// [`MESSAGE_BYTES_MAX`] is cut. Fails as its reader and its writer do.
 pub fn render(input: impl BufRead, output: impl Write, now_us: Option<u64>) -> io::Result<()> {
-    let host = ThisHost { name: sys::host::hostname(), address: None };
+    let host = ThisHost { name: sys::host::computer(), address: None };
     render_with(Renderer::new(host, sys::clock::unix_from_local), input, output, now_us)
 }
 

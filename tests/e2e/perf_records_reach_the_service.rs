@@ -124,6 +124,21 @@ fn check_values(items: &[&Item]) {
     assert!(of("Process").any(|item| value_of(item, "Used Memory kBytes") > 100.0));
 }
 
+/// A mount point with a slip of the pen: the log says it once, the status counts on.
+#[test]
+fn a_pattern_that_is_in_no_name_is_told() {
+    let site = Site::new();
+    site.configure(&[], "");
+    let outputs = std::fs::read_to_string(site.conf()).expect("the outputs");
+    let source = "<source>\n  type oms_omi\n  object_name Memory\n  instance_regex /hmoe\n  interval 1s\n</source>\n";
+    std::fs::write(site.conf(), format!("{source}{outputs}")).expect("omsd.conf is written");
+    let omsd = site.start();
+    let told = "no sample of Memory: `instance_regex` of the source in line 1 is in no instance's name";
+    omsd.wait_for_stderr(told);
+    wait_until("the status counts it", || site.status()["samples"]["empty"].as_u64() >= Some(2));
+    assert_eq!(omsd.stderr().matches(told).count(), 1, "{}", omsd.stderr());
+}
+
 /// The administrator adds a source and sends SIGHUP.
 #[test]
 fn a_reload_starts_sampling() {

@@ -250,6 +250,23 @@ fn processes_come_by_number_with_any_name_and_go() {
 }
 
 #[test]
+fn there_may_be_twenty_thousand_processes_and_all_beyond_the_bound_are_still_counted() {
+    let tree = Tree::new();
+    add_process(&tree, 1, b"a", 0);
+    let mut host = Host::new(&tree.root());
+    let (mut processes, mut system) = (window(Object::Process), window(Object::System));
+    let mut measured = |from: usize, to: usize, now_ms: u64| {
+        (from..=to).for_each(|pid| tree.link("1", &format!("proc/{pid}")));
+        assert_eq!(sample(&mut host, &mut system, now_ms).0[0].1[1], Some(to as f64), "counted");
+        let found = sample(&mut host, &mut processes, now_ms).0;
+        (found.len(), found.iter().filter(|(_, values)| values[1].is_some()).count())
+    };
+    assert_eq!(measured(2, 20_000, 0), (20_000, 0));
+    assert_eq!(measured(20_001, PROCESSES_MAX, 10_000), (PROCESSES_MAX, 20_000));
+    assert_eq!(measured(PROCESSES_MAX + 1, PROCESSES_MAX + 9, 20_000).0, PROCESSES_MAX);
+}
+
+#[test]
 fn log_ins_are_those_in_utmp() {
     let tree = Tree::new();
     let mut utmp = Vec::from([0; 3 * system::LOGIN_BYTES]);

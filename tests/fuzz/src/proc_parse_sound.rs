@@ -88,7 +88,7 @@ fn check_disks(before: &[u8], now: &[u8], elapsed_ms: u64, options: Options) {
     assert!(bytes <= 64 * now.len() + 4096, "{bytes} bytes for a table of {}", now.len());
     let volumes = mounts.iter().map(|mount| Volume {
         point: &mount.point,
-        is_again: mount.is_again,
+        first: mount.first,
         space: space(&mount.source),
         done: disks.since(&earlier, mount.device),
     });
