@@ -13,6 +13,7 @@ use crate::upload::text::Text;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use getopts::Matches;
 use std::eprintln;
@@ -24,7 +25,7 @@ const INTERVAL_S_MAX: u64 = 86_400;
 pub fn command(arguments: &[String]) -> Exit {
     let mut options = options();
     options.optopt("", "object", "only this one: Processor, Memory, \"Logical Disk\", ...", "NAME");
-    options.optopt("", "interval", "seconds that rates cover, and between samples; 1 by default", "S");
+    options.optopt("", "interval", "seconds that rates cover, and between samples; 1 by default, 0: no pause", "S");
     options.optopt("", "count", "samples to take; 1 by default", "N");
     options.optflag("", "compat", "values as coarse as the original's");
     options.optflag("", "json", "the items that would be sent, one a line");
@@ -32,8 +33,8 @@ pub fn command(arguments: &[String]) -> Exit {
         let matches = parse(&options, "omsd sample [options]", arguments)?;
         no_free(&matches)?;
         let objects = objects(&matches)?;
-        let interval = Duration::from_secs(number(&matches, "interval", INTERVAL_S_MAX)?);
-        let count = number(&matches, "count", u64::MAX)?;
+        let interval = Duration::from_secs(number(&matches, "interval", 0..=INTERVAL_S_MAX)?);
+        let count = number(&matches, "count", 1..=u64::MAX)?;
         let options = Options { compat: matches.opt_present("compat") };
         let mut windows: Vec<_> = objects.iter().map(|&object| (object, Window::new(object, options))).collect();
         let mut host = Host::new(Path::new("/"));
@@ -63,10 +64,10 @@ fn objects(matches: &Matches) -> Result<Vec<Object>, Exit> {
     }
 }
 
-fn number(matches: &Matches, name: &str, max: u64) -> Result<u64, Exit> {
+fn number(matches: &Matches, name: &str, range: RangeInclusive<u64>) -> Result<u64, Exit> {
     let Some(text) = matches.opt_str(name) else { return Ok(1) };
-    let number = text.parse().ok().filter(|number| (1..=max).contains(number));
-    number.ok_or_else(|| usage_error(&format!("--{name} takes a whole number from 1 on")))
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| usage_error(&format!("--{name} takes a whole number from {} on", range.start())))
 }
 
 /// One sample of each object; how many of them could not be taken.

@@ -1,4 +1,5 @@
-//! Measures omsd, rsyslog and syslog-ng side by side: the same messages, the same service behind the same TLS, the same machine, one run.
+//! Measures omsd, rsyslog and syslog-ng side by side: the same messages, the same service behind the same TLS, the same machine, one run;
+//! and omsd beside collectd: the same counters.
 //!
 //! ```text
 //!  messages.rs  what is sent            load.rs     how: paced, flat out, datagrams
@@ -6,11 +7,13 @@
 //!  service.rs   what they deliver to: the stand-in for omsd, sink.rs for the peers
 //!  process.rs   what the kernel says of them: memory, processor, wake-ups, bytes written
 //!  measure.rs   the measurements        overload.rs the one of a service that is down for long
+//!                                       counters.rs those of performance counters
 //!  report.rs    the tables and the budgets
 //! ```
 //!
 //! Sender, services and sampler share the machine with what is measured; only the measured program's own processes are counted.
 
+mod counters;
 mod load;
 mod measure;
 mod messages;
@@ -34,11 +37,12 @@ const USAGE: &str = "\
 usage: tests/bench/run [--quick] [--only NAME]... [--peers none|all|NAME]... [--queue MIB]
                        [--dir DIRECTORY] [--keep] [--check]
 
-Measures omsd beside rsyslog and syslog-ng and prints a Markdown table. A full run takes about a quarter of an hour.
+Measures omsd beside rsyslog, syslog-ng and, for counters, collectd, and prints Markdown tables. A full run takes about twenty minutes.
 
   --quick          a quarter of the time, for figures not to be quoted
-  --only NAME      idle, steady, flood, unix, udp or overload (of omsd only); may be given again
-  --peers NAME     none, all (without the option), rsyslog or syslog-ng; may be given again
+  --only NAME      idle, steady, flood, unix, udp, counters (of omsd and collectd only) or overload (of omsd only);
+                   may be given again
+  --peers NAME     none, all (without the option), rsyslog, syslog-ng or collectd; may be given again
   --no-omsd        only the peers
   --queue MIB      space on disk for what waits, for each program (without the option: 256; omsd's own default is 10);
                    overload takes what it needs: 1,647 MiB, or a tenth with --quick
@@ -149,7 +153,7 @@ fn run(options: &Options) -> io::Result<bool> {
     // One measurement of all programs before the next: a machine that changes its mind changes it for all.
     for &measure in &options.measures {
         for ((program, figures), service) in results.iter_mut().zip(&services) {
-            if measure == Measure::Overload && *program != Program::Omsd {
+            if !program.takes_part(measure) {
                 continue;
             }
             eprintln!("{}: {}", measure.name(), program.name());
@@ -171,7 +175,7 @@ fn run(options: &Options) -> io::Result<bool> {
     if !options.keep {
         std::fs::remove_dir_all(&dir)?;
     }
-    for table in [report::markdown(&results), report::overload(&results)] {
+    for table in [report::markdown(&results), report::counters(&results), report::overload(&results)] {
         println!("{table}");
     }
     println!(

@@ -25,6 +25,8 @@ pub enum Measure {
     Unix,
     /// A burst of UDP that waits for nobody.
     Udp,
+    /// See `counters.rs`. Of omsd and collectd only.
+    Counters,
     /// See `overload.rs`. Of omsd only.
     Overload,
 }
@@ -32,7 +34,8 @@ pub enum Measure {
 /// How long and how much.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    idle: Duration,
+    /// How long what does nothing but wait, or sample, is looked at.
+    pub idle: Duration,
     steady_messages: usize,
     flood_messages: usize,
     unix_messages: usize,
@@ -43,7 +46,7 @@ pub struct Scale {
 const STEADY_PER_SECOND: u32 = 1_000;
 const UDP_MESSAGES: usize = 100_000;
 /// As omsd's default: a request may wait so long to become full.
-const FLUSH_S: u32 = 20;
+pub const FLUSH_S: u32 = 20;
 /// In floods less, lest the figures tell how long the last request waited.
 pub const FLUSH_FLOOD_S: u32 = 1;
 /// From the start to the first figure.
@@ -57,8 +60,15 @@ const REST: Duration = Duration::from_secs(6);
 
 impl Measure {
     /// All of them, in order.
-    pub const ALL: [Measure; 6] =
-        [Measure::Idle, Measure::Steady, Measure::Flood, Measure::Unix, Measure::Udp, Measure::Overload];
+    pub const ALL: [Measure; 7] = [
+        Measure::Idle,
+        Measure::Steady,
+        Measure::Flood,
+        Measure::Unix,
+        Measure::Udp,
+        Measure::Counters,
+        Measure::Overload,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -68,6 +78,7 @@ impl Measure {
             Measure::Flood => "flood",
             Measure::Unix => "unix",
             Measure::Udp => "udp",
+            Measure::Counters => "counters",
             Measure::Overload => "overload",
         }
     }
@@ -145,6 +156,7 @@ impl Bench<'_> {
             Measure::Flood => self.flood(figures),
             Measure::Unix => self.unix(figures),
             Measure::Udp => self.udp(figures),
+            Measure::Counters => self.counters(figures),
             Measure::Overload => self.overload(figures),
         }?;
         self.service.complaint().map_or(Ok(()), |complaint| Err(io::Error::other(format!("the service: {complaint}"))))
@@ -216,7 +228,7 @@ impl Bench<'_> {
     }
 
     fn start(&self, input: &Input, flush_s: u32) -> io::Result<Running> {
-        self.start_with(input, Settings { flush_s, queue_mib: self.queue_mib, probed: None })
+        self.start_with(input, Settings { flush_s, queue_mib: self.queue_mib, probed: None, sampled: None })
     }
 
     /// Starts the program and lets it settle.

@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
         let Service::Standin(standin) = bench.service else { return Err(io::Error::other("only omsd is overloaded")) };
         let queue_mib = bench.scale.overload_mib();
         standin.close();
-        let running = bench.start_with(input, Settings { flush_s: FLUSH_FLOOD_S, queue_mib, probed })?;
+        let running = bench.start_with(input, Settings { flush_s: FLUSH_FLOOD_S, queue_mib, probed, sampled: None })?;
         let seen = standin.seen();
         Ok(Self {
             standin,

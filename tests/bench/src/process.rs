@@ -51,6 +51,21 @@ pub fn used(root: u32) -> Used {
     sum
 }
 
+/// Processor time of one process in seconds, its threads' that live, to the nanosecond.
+pub fn own_cpu_s(pid: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let ns = |entry: fs::DirEntry| -> Option<f64> {
+        fs::read_to_string(entry.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+    };
+    threads.filter_map(ns).sum::<f64>() / 1e9
+}
+
+/// Processes that there are, those of the kernel included.
+pub fn count() -> usize {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok())).count()
+}
+
 /// The memory of a program now.
 pub fn memory(root: u32) -> Memory {
     sum_memory(&Tree::new(root))

@@ -1,6 +1,8 @@
 //! The programs measured, each configured as an administrator would who wants nothing lost and much done: a queue on disk, requests of
 //! about a megabyte, server certificate verified.
 
+use crate::counters::{self, Sampled};
+use crate::measure::Measure;
 use crate::service::Service;
 use crate::sys;
 use std::fs::{self, File};
@@ -18,6 +20,8 @@ pub enum Program {
     Rsyslog,
     /// With its http() destination and a reliable disk buffer.
     SyslogNg,
+    /// With csv for a destination. Takes no messages.
+    Collectd,
 }
 
 /// Where messages come in.
@@ -40,6 +44,8 @@ pub struct Settings<'a> {
     pub queue_mib: u32,
     /// A unix stream socket beside the one input, for omsd only.
     pub probed: Option<&'a Path>,
+    /// Counters that are sampled.
+    pub sampled: Option<Sampled>,
 }
 
 /// Receive buffer of UDP sockets, the one that omsd asks for.
@@ -55,7 +61,16 @@ pub struct Running {
 
 impl Program {
     /// All of them, ours first.
-    pub const ALL: [Program; 3] = [Program::Omsd, Program::Rsyslog, Program::SyslogNg];
+    pub const ALL: [Program; 4] = [Program::Omsd, Program::Rsyslog, Program::SyslogNg, Program::Collectd];
+
+    /// Whether it can do what is measured.
+    pub fn takes_part(self, measure: Measure) -> bool {
+        match measure {
+            Measure::Overload => self == Program::Omsd,
+            Measure::Counters => matches!(self, Program::Omsd | Program::Collectd),
+            _ => self != Program::Collectd,
+        }
+    }
 
     /// As people call it.
     pub fn name(self) -> &'static str {
@@ -63,6 +78,7 @@ impl Program {
             Program::Omsd => "omsd",
             Program::Rsyslog => "rsyslog",
             Program::SyslogNg => "syslog-ng",
+            Program::Collectd => "collectd",
         }
     }
 
@@ -72,10 +88,13 @@ impl Program {
             Program::Omsd => "version",
             Program::Rsyslog => "-v",
             Program::SyslogNg => "--version",
+            Program::Collectd => "-h",
         };
         let output = self.command().arg(argument).output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        let line = text.lines().next().unwrap_or("not found");
+        // collectd says how it is called first.
+        let of_version = |line: &&str| line.starts_with(self.name());
+        let line = text.lines().find(of_version).or(text.lines().next()).unwrap_or("not found");
         line.split(" (aka").next().unwrap_or(line).to_owned()
     }
 
@@ -83,7 +102,8 @@ impl Program {
     pub fn service(self) -> io::Result<Service> {
         match self {
             Program::Omsd => Service::standin(),
-            Program::Rsyslog | Program::SyslogNg => Service::sink(),
+            // The last delivers nothing.
+            Program::Rsyslog | Program::SyslogNg | Program::Collectd => Service::sink(),
         }
     }
 
@@ -131,23 +151,37 @@ impl Program {
                     command.arg("--module-path").arg(modules);
                 }
             }
+            Program::Collectd => {
+                let conf = dir.join("collectd.conf");
+                let unpacked = std::env::var("OMSD_COLLECTD").unwrap_or_default();
+                let sampled = settings.sampled.ok_or(io::Error::other("collectd only samples"))?;
+                fs::write(&conf, counters::collectd_conf(&state.display().to_string(), &unpacked, sampled))?;
+                command.arg("-f").arg("-C").arg(conf).arg("-P").arg(state.join("pid"));
+            }
         }
         let output = dir.join("output");
         let log = File::create(&output)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut running = Running { child: command.spawn()?, output };
-        running.wait_for(input)?;
+        if self != Program::Collectd {
+            running.wait_for(input)?;
+        }
         Ok(running)
     }
 
     /// The program, in UTC, without the environment's proxies.
-    fn command(self) -> Command {
+    pub fn command(self) -> Command {
         let (variable, name) = match self {
             Program::Omsd => ("OMSD_BIN", "omsd"),
             Program::Rsyslog => ("OMSD_RSYSLOGD", "rsyslogd"),
             Program::SyslogNg => ("OMSD_SYSLOG_NG", "syslog-ng"),
+            Program::Collectd => ("OMSD_COLLECTD", "/"),
         };
-        let mut command = Command::new(std::env::var_os(variable).unwrap_or_else(|| name.into()));
+        let mut program = PathBuf::from(std::env::var_os(variable).unwrap_or_else(|| name.into()));
+        if self == Program::Collectd {
+            program.push("usr/sbin/collectd"); // where its package was unpacked
+        }
+        let mut command = Command::new(program);
         command.env("TZ", "UTC");
         for name in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"] {
             command.env_remove(name);
@@ -210,7 +244,8 @@ fn listens(input: &Input) -> bool {
 }
 
 fn omsd_conf(dir: &Path, input: &Input, settings: Settings<'_>) -> String {
-    let Settings { flush_s, queue_mib, probed } = settings;
+    let Settings { flush_s, queue_mib, probed, sampled } = settings;
+    let counters = sampled.map(counters::omsd_sources).unwrap_or_default();
     // Paths are below the root.
     let below = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
     let source = match input {
@@ -226,7 +261,7 @@ fn omsd_conf(dir: &Path, input: &Input, settings: Settings<'_>) -> String {
         .collect();
     // A service that was down is asked again soon: how long the default schedule waits is no figure of this benchmark.
     format!(
-        "{sources}<match oms.**>\n  type out_oms\n  ca_file /ca.pem\n  buffer_size {queue_mib}m\n  \
+        "{sources}{counters}<match oms.**>\n  type out_oms\n  ca_file /ca.pem\n  buffer_size {queue_mib}m\n  \
          flush_interval {flush_s}s\n  retry_wait 1s\n  max_retry_wait 2s\n</match>\n"
     )
 }

@@ -32,6 +32,11 @@ pub enum Row {
     UnixLost,
     UdpRate,
     UdpLost,
+    CountersSix,
+    CountersProcess,
+    CountersGrowth,
+    CountersRss,
+    CountersAnonymous,
     OverloadAccepted,
     OverloadAcceptedRate,
     OverloadHeldBack,
@@ -65,6 +70,7 @@ enum Unit {
     PerSecond,
     Bytes,
     Milliseconds,
+    Microseconds,
     Times,
 }
 
@@ -111,6 +117,15 @@ const TABLE: [Line; 25] = [
     (Row::UdpLost, "UDP burst of 100,000: lost", Unit::Count, AtMost(0.0)),
 ];
 
+/// What counters cost. A table of its own.
+const COUNTERS: [Line; 5] = [
+    (Row::CountersSix, "six objects: CPU of a sample, µs", Unit::Microseconds, AtMost(150e-6)),
+    (Row::CountersProcess, "Process: CPU of a sample for each process running, µs", Unit::Microseconds, AtMost(15e-6)),
+    (Row::CountersGrowth, "seven objects: growth in 10,000 samples, KB", Unit::Kilobytes, AtMost(0.0)),
+    (Row::CountersRss, "six objects every 10 s: resident, KB", Unit::Kilobytes, AtMost(600e3)),
+    (Row::CountersAnonymous, "of it private and in no file, KB", Unit::Kilobytes, AtMost(150e3)),
+];
+
 /// What omsd does under overload. A table of its own.
 const OVERLOAD: [Line; 21] = [
     (Row::OverloadAccepted, "streams, service down: accepted until the ring is full", Unit::Count, Budget::None),
@@ -151,24 +166,31 @@ impl Figures {
     }
 }
 
-/// The table as Markdown: rows that were measured, a column a program, a column for how many times omsd's figure a peer's is.
+/// The table of messages as Markdown: rows that were measured, a column a program, a column for how many times omsd's figure a peer's is.
 pub fn markdown(results: &[(Program, Figures)]) -> String {
     rows("", &TABLE, results)
 }
 
-/// The table of overload, if that was measured.
-pub fn overload(results: &[(Program, Figures)]) -> String {
-    let ours = results.iter().position(|(program, _)| *program == Program::Omsd);
-    ours.map_or(String::new(), |ours| rows("overload", &OVERLOAD, &results[ours..=ours]))
+/// The table of counters, if they were measured.
+pub fn counters(results: &[(Program, Figures)]) -> String {
+    rows("counters", &COUNTERS, results)
 }
 
+/// The table of overload, if that was measured.
+pub fn overload(results: &[(Program, Figures)]) -> String {
+    rows("overload", &OVERLOAD, results)
+}
+
+/// Of the programs that have any of these figures.
 fn rows(title: &str, lines: &[Line], results: &[(Program, Figures)]) -> String {
+    let has_any = |figures: &Figures| lines.iter().any(|(row, ..)| figures.get(*row).is_some());
+    let results: Vec<&(Program, Figures)> = results.iter().filter(|(_, figures)| has_any(figures)).collect();
     let measured = |row| results.iter().any(|(_, figures)| figures.get(row).is_some());
-    if !lines.iter().any(|(row, ..)| measured(*row)) {
+    if results.is_empty() {
         return String::new();
     }
     let mut text = String::from("|");
-    let (ours, peers): (Vec<_>, Vec<_>) = results.iter().partition(|(program, _)| *program == Program::Omsd);
+    let (ours, peers): (Vec<_>, Vec<_>) = results.iter().copied().partition(|(program, _)| *program == Program::Omsd);
     let ours = ours.first().map(|(_, figures)| figures);
     let mut heads = vec![title.to_owned()];
     heads.extend(results.iter().map(|(program, _)| program.name().to_owned()));
@@ -185,7 +207,7 @@ fn rows(title: &str, lines: &[Line], results: &[(Program, Figures)]) -> String {
             continue;
         }
         let _ = write!(text, "| {label} |");
-        for (_, figures) in results {
+        for (_, figures) in &results {
             let _ = write!(text, " {} |", figures.get(row).map_or("-".to_owned(), |value| unit.write(value)));
         }
         let _ = write!(text, " {} |", budget.write(unit));
@@ -210,7 +232,7 @@ pub fn over_budget(figures: &Figures) -> Vec<String> {
         };
         (!kept).then(|| format!("{label}: {}, budget {}", unit.write(value), budget.write(unit)))
     };
-    TABLE.iter().chain(&OVERLOAD).filter_map(over).collect()
+    TABLE.iter().chain(&COUNTERS).chain(&OVERLOAD).filter_map(over).collect()
 }
 
 fn ratio(peer: Option<f64>, ours: Option<f64>) -> String {
@@ -230,6 +252,7 @@ impl Unit {
             Unit::Kilobytes => thousands(value / 1e3),
             Unit::Seconds | Unit::PerSecond | Unit::Times => format!("{value:.2}"),
             Unit::Milliseconds => format!("{:.0}", value * 1e3),
+            Unit::Microseconds => format!("{:.1}", value * 1e6),
             Unit::Count | Unit::Bytes => thousands(value),
         }
     }
