@@ -18,9 +18,9 @@ use crate::config::{Config, Destination, LogLevel};
 use crate::intake::{Datagrams, Sources, Wanted};
 use crate::limits::{DISK_RETRY_MS, DRAIN_MS_MAX, MOVING_MS, REPORT_MS, STATUS_MS, STOP_MS_MAX};
 use crate::ring::disk::DiskRing;
-use crate::sys::clock;
 use crate::sys::poll::{PollFd, READABLE, poll};
 use crate::sys::signal::{Arrived, Signals};
+use crate::sys::{clock, memory};
 use crate::upload::body::Body;
 use crate::upload::oms::Oms;
 use crate::upload::stdout::Stdout;
@@ -284,6 +284,7 @@ impl Agent {
             self.timers.quiet_at_ms = None;
             self.sources.give_back();
             self.ring.release_memory();
+            memory::let_go_of_stack();
         }
     }
 

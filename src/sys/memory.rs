@@ -24,10 +24,11 @@ pub fn give_back(buffer: &mut [u8]) {
 /// Slices of the program file that are mapped apart. The kernel brings in what lies around a page that is touched, up to
 /// whole large folios of the page cache since 6.18, but never across mappings.
 const SLICE_BYTES: usize = 8 * 1024;
-/// Stack below the caller that starting up may have used, and that is given back.
+/// Stack below the caller that may have been used, and that is given back.
 const STACK_BYTES: usize = 256 * 1024;
-/// Bytes below the stack pointer that may be in use all the same.
-const STACK_KEPT_BYTES: usize = 16 * 1024;
+/// Bytes below the variable of [`let_go_of_stack`] that are in use all the same: the rest of its frame, and the 128 below the stack
+/// pointer that the ABI lets a function use.
+const STACK_KEPT_BYTES: usize = 1024;
 
 /// Makes what relocation wrote, pointers to functions above all, read-only for good: "full RELRO". musl's start code does not
 /// do it for a static, position-independent program. Source: elf(5), `PT_GNU_RELRO`.
@@ -41,7 +42,7 @@ pub fn seal_relocations() {
 }
 
 /// Lets go of the memory that only starting up needed: pages of the program file, which come back from the page cache
-/// when they are used again, in small slices, and the stack below the caller. Source: madvise(2).
+/// when they are used again, in small slices, and [the stack](let_go_of_stack). Source: madvise(2).
 pub fn let_go_of_start() {
     if let Some(program) = Program::of_this_process() {
         for header in
@@ -58,6 +59,13 @@ pub fn let_go_of_start() {
             unsafe { libc::madvise(range.start as *mut c_void, range.len(), libc::MADV_DONTNEED) };
         }
     }
+    let_go_of_stack();
+}
+
+/// Lets go of what deeper calls left of the stack below the caller. Source: madvise(2). Not part of another function, whose frame
+/// might be larger than what is kept.
+#[inline(never)]
+pub fn let_go_of_stack() {
     let here = 0_u8;
     let end = (&raw const here as usize - STACK_KEPT_BYTES) / page_bytes() * page_bytes();
     // SAFETY: the stack grows down, and nothing that is alive stands further below than what is kept; where the stack was

@@ -1,8 +1,8 @@
 //! What it costs to look at counters: omsd's six objects beside the same of collectd, each every second, then Process alone; memory that grows
 //! with time; memory of an agent that samples every ten seconds and does nothing else.
 //!
-//! What is sent or stored is not counted, as far as that can be told apart: of omsd the agent's own process, which puts samples into the ring
-//! and syncs it; of collectd all threads, one of which writes values to files (plugin csv).
+//! What is sent or stored is not counted: of omsd the agent's own process, with the ring, which is not synced meanwhile; of collectd
+//! all threads but the one that writes values to files (plugin csv).
 
 use crate::measure::{Bench, FLUSH_S, free_tcp_port};
 use crate::process;
@@ -34,6 +34,8 @@ const IDLE_PROCESSES: usize = 300;
 /// Looks at all seven objects, one after the other, after which memory may no longer grow.
 const LOOKS_FIRST: usize = 500;
 const LOOKS: usize = 10_000;
+/// How collectd calls the thread that stores.
+const WRITER: &str = "writer#";
 
 impl Bench<'_> {
     pub(crate) fn counters(&mut self, figures: &mut Figures) -> io::Result<()> {
@@ -57,11 +59,11 @@ impl Bench<'_> {
     /// Processor time of a sample, in microseconds.
     fn cpu_us(&self, sampled: Sampled) -> io::Result<f64> {
         let mut running = self.start_sampling(sampled)?;
-        let before_s = process::own_cpu_s(running.pid());
+        let before_s = process::own_cpu_s(running.pid(), WRITER);
         std::thread::sleep(self.scale.idle);
         running.check()?;
         let samples = self.scale.idle.as_secs_f64() / f64::from(sampled.interval_s);
-        Ok((process::own_cpu_s(running.pid()) - before_s) * 1e6 / samples)
+        Ok((process::own_cpu_s(running.pid(), WRITER) - before_s) * 1e6 / samples)
     }
 
     fn start_sampling(&self, sampled: Sampled) -> io::Result<Running> {
@@ -74,7 +76,7 @@ impl Bench<'_> {
 /// keeps between looks is what the agent does.
 fn growth_bytes() -> io::Result<f64> {
     let mut command = Program::Omsd.command();
-    command.args(["sample", "--json", "--interval", "0", "--count", &(LOOKS_FIRST + LOOKS + 1).to_string()]);
+    command.args(["sample", "--json", "--interval", "0", "--count", &(LOOKS_FIRST + 2 * LOOKS).to_string()]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let output = BufReader::new(child.stdout.take().expect("piped"));
     let (mut looks, mut first) = (0, 0);

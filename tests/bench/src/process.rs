@@ -51,11 +51,13 @@ pub fn used(root: u32) -> Used {
     sum
 }
 
-/// Processor time of one process in seconds, its threads' that live, to the nanosecond.
-pub fn own_cpu_s(pid: u32) -> f64 {
+/// Processor time of one process in seconds, to the nanosecond: of its threads that live, without those whose names begin so.
+pub fn own_cpu_s(pid: u32, without: &str) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let ns = |entry: fs::DirEntry| -> Option<f64> {
-        fs::read_to_string(entry.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+        let read = |file| fs::read_to_string(entry.path().join(file)).ok();
+        let counts = !read("comm")?.starts_with(without);
+        read("schedstat")?.split(' ').next()?.parse().ok().filter(|_| counts)
     };
     threads.filter_map(ns).sum::<f64>() / 1e9
 }

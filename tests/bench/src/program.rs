@@ -246,6 +246,7 @@ fn listens(input: &Input) -> bool {
 fn omsd_conf(dir: &Path, input: &Input, settings: Settings<'_>) -> String {
     let Settings { flush_s, queue_mib, probed, sampled } = settings;
     let counters = sampled.map(counters::omsd_sources).unwrap_or_default();
+    let sync = if sampled.is_some() { "sync_interval 1h\n  " } else { "" };
     // Paths are below the root.
     let below = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
     let source = match input {
@@ -262,7 +263,7 @@ fn omsd_conf(dir: &Path, input: &Input, settings: Settings<'_>) -> String {
     // A service that was down is asked again soon: how long the default schedule waits is no figure of this benchmark.
     format!(
         "{sources}{counters}<match oms.**>\n  type out_oms\n  ca_file /ca.pem\n  buffer_size {queue_mib}m\n  \
-         flush_interval {flush_s}s\n  retry_wait 1s\n  max_retry_wait 2s\n</match>\n"
+         flush_interval {flush_s}s\n  {sync}retry_wait 1s\n  max_retry_wait 2s\n</match>\n"
     )
 }
 
