@@ -44,10 +44,10 @@ impl Bench<'_> {
         let idle = (0..IDLE_PROCESSES).map(|_| Idle::start()).collect::<io::Result<Vec<_>>>()?;
         let of_processes = self.cpu_us(Sampled { objects: Objects::Process, interval_s: 1 })?;
         figures.set(Row::CountersProcess, of_processes * 1e-6 / process::count() as f64);
-        drop(idle);
         if self.program == Program::Omsd {
             figures.set(Row::CountersGrowth, growth_bytes()?);
         }
+        drop(idle);
         let running = self.start_sampling(Sampled { objects: Objects::Six, interval_s: 10 })?;
         std::thread::sleep(self.scale.idle);
         let memory = process::memory(running.pid());
