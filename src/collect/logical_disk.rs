@@ -246,7 +246,7 @@ mod tests {
     fn a_silent_first_mount_does_not_hide_its_device_from_the_total() {
         let done = Some(Counts { reads: 60, ..Counts::default() });
         let root = Volume { done, ..volume("/", ROOT) };
-        let silent = Volume { first: 1, point: b"/silent", space: None, done, ..root };
+        let silent = Volume { first: 1, point: b"/silent", space: None, done };
         let boot = Volume { first: 1, done, ..volume("/boot", BOOT) };
         let again = Volume { point: b"/again", ..boot };
         let alone = found(&[root, Volume { done, ..boot }], PLAIN);
