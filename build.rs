@@ -1,5 +1,6 @@
 //! Picks, out of the browsers' roots, the authorities that Azure's endpoints are issued by. All of them would be a twentieth of the program;
-//! these are a tenth of that. Hosts with a bundle of their own never use either. Source: Azure's list of its certificate
+//! these are a tenth of that. They are believed beside those of the
+//! host, whose bundle may be older than they are. Source: Azure's list of its certificate
 //! authorities, as of November 2026.
 
 fn main() {

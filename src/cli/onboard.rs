@@ -18,15 +18,16 @@ const BRIEF: &str = "omsd onboard -w ID (--key-file FILE | -s KEY) [options]\n  
 pub fn command(arguments: &[String]) -> Exit {
     let options = all_options();
     ended(|| {
-        // Before anything else, and whether or not the rest is right: a key on the command line must not stay in ps.
-        let hidden = hide_key(&options, arguments);
+        // Before anything else, and whether or not the rest is right: a key on the command line must not stay in ps, nor
+        // must a proxy's password.
+        let hidden = hide(&options, arguments, "key") & hide(&options, arguments, "proxy");
         let matches = parse(&options, BRIEF, arguments)?;
         if matches.free.first().is_some_and(|word| word == "list") {
             return list(&matches);
         }
         no_free(&matches)?;
         if !hidden {
-            eprintln!("omsd: the key could not be hidden from ps: use --key-file");
+            eprintln!("omsd: key and proxy could not be hidden from ps: use --key-file, and write proxy.conf yourself");
         }
         register(&matches)
     })
@@ -39,7 +40,8 @@ fn all_options() -> Options {
     options.optopt("", "key-file", "file with the workspace's key; - for standard input", "FILE");
     options.optopt("s", "key", "the workspace's key; stays in the shell's history: rather use --key-file", "KEY");
     options.optopt("d", "domain", &format!("the cloud's domain (default {})", onboard::DOMAIN_DEFAULT), "DOMAIN");
-    options.optopt("p", "proxy", "[http://][user:password@]host[:port]; empty: none from now on", "PROXY");
+    options.optopt("p", "proxy", "[http://|https://][user:password@]host[:port]; empty: none from now on", "PROXY");
+    options.optopt("", "no-proxy", "hosts to reach without it, parted by commas", "HOSTS");
     options.optopt("a", "resource", "Azure resource id", "RESOURCE");
     options.optopt("", "endpoint", "https://host[:port] in place of the names made from workspace and domain", "URL");
     options.optopt("", "ca-file", "PEM file of authorities trusted beside the system's", "FILE");
@@ -47,22 +49,24 @@ fn all_options() -> Options {
     options
 }
 
-fn hide_key(options: &Options, arguments: &[String]) -> bool {
-    let key = options.parse(arguments).ok().and_then(|matches| matches.opt_str("key"));
-    key.is_none_or(|key| arguments::hide(&key))
+/// Overwrites the value of an option, if it is there.
+fn hide(options: &Options, arguments: &[String], name: &str) -> bool {
+    let value = options.parse(arguments).ok().and_then(|matches| matches.opt_str(name));
+    value.is_none_or(|value| value.is_empty() || arguments::hide(&value))
 }
 
 fn register(matches: &Matches) -> Result<Exit, Exit> {
     let workspace_id = matches.opt_str("workspace").ok_or_else(|| usage_error("onboard wants a workspace: -w ID"))?;
     let root = root_of(matches);
-    let [domain, proxy, resource_id, endpoint] =
-        ["domain", "proxy", "resource", "endpoint"].map(|name| matches.opt_str(name));
+    let [domain, proxy, no_proxy, resource_id, endpoint] =
+        ["domain", "proxy", "no-proxy", "resource", "endpoint"].map(|name| matches.opt_str(name));
     let ca_file = matches.opt_str("ca-file").map(PathBuf::from);
     let request = Request {
         workspace_id: &workspace_id,
         shared_key: key(matches)?,
         domain: domain.as_deref(),
         proxy: proxy.as_deref(),
+        no_proxy: no_proxy.as_deref().unwrap_or_default(),
         resource_id: resource_id.as_deref(),
         endpoint: endpoint.as_deref(),
         ca_file: ca_file.as_deref(),

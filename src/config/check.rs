@@ -2,11 +2,12 @@
 
 use super::diagnostic::{Place, Report};
 use super::grammar::{Entry, Section};
+use super::hosts;
 use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
 use super::{Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, SyslogSource};
-use crate::limits::{CONFIG_TAG_BYTES_MAX, SOURCES_MAX};
+use crate::limits::{CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, SOURCES_MAX};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -352,6 +353,7 @@ impl<'s> Values<'_, '_, 's> {
         let Some(entry) = self.entry(name) else { return (row.default.to_string(), self.section.place) };
         let fits = match row.kind {
             Kind::Word(names) | Kind::Name(names) => names.contains(&entry.value.as_str()),
+            Kind::Hosts => entry.value.len() <= CONFIG_PATTERN_BYTES_MAX && hosts::is_list(&entry.value),
             Kind::Path => entry.value.starts_with('/') && !entry.value.contains(char::is_control),
             _ => (1..=CONFIG_TAG_BYTES_MAX).contains(&entry.value.len()) && !entry.value.contains(char::is_whitespace),
         };
@@ -434,6 +436,7 @@ impl<'s> Values<'_, '_, 's> {
             certificate: self.text("cert_path").0,
             key: self.text("key_path").0,
             proxy_conf: self.text("proxy_conf_path").0,
+            no_proxy: self.text("no_proxy").0,
             ca_file: self.text("ca_file").0,
             compress: self.flag("compress"),
         }
@@ -620,6 +623,7 @@ fn different_files(one: &OmsFiles, other: &OmsFiles) -> Vec<&'static str> {
         ("cert_path", one.certificate == other.certificate),
         ("key_path", one.key == other.key),
         ("proxy_conf_path", one.proxy_conf == other.proxy_conf),
+        ("no_proxy", one.no_proxy == other.no_proxy),
         ("ca_file", one.ca_file == other.ca_file),
         ("compress", one.compress == other.compress),
     ];

@@ -9,6 +9,7 @@ mod diagnostic;
 #[cfg(feature = "std")]
 pub mod files;
 pub mod grammar;
+pub mod hosts;
 mod literal;
 mod pattern;
 pub mod regex;
@@ -133,6 +134,8 @@ pub struct OmsFiles {
     pub key: String,
     /// `proxy_conf_path`
     pub proxy_conf: String,
+    /// `no_proxy`: hosts that are reached without the proxy, as [`hosts`] reads them; empty: none.
+    pub no_proxy: String,
     /// `ca_file`: PEM certificates trusted in addition to the system's; empty: none.
     pub ca_file: String,
     /// `compress`
@@ -224,6 +227,7 @@ impl Default for OmsFiles {
             certificate: "/etc/opt/omsd/certs/oms.crt".to_string(),
             key: "/etc/opt/omsd/certs/oms.key".to_string(),
             proxy_conf: "/etc/opt/omsd/proxy.conf".to_string(),
+            no_proxy: String::new(),
             ca_file: String::new(),
             compress: true,
         }

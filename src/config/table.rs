@@ -5,8 +5,8 @@
 use super::literal::{size_text, time_text};
 use crate::collect::Object;
 use crate::limits::{
-    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_TAG_BYTES_MAX, CONFIG_TIME_MS_MAX, CONFIG_TIME_MS_MIN, GATHER_MS_MAX,
-    MESSAGE_BYTES_MAX, RING_BYTES_MAX, RING_BYTES_MIN,
+    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, CONFIG_TIME_MS_MAX,
+    CONFIG_TIME_MS_MIN, GATHER_MS_MAX, MESSAGE_BYTES_MAX, RING_BYTES_MAX, RING_BYTES_MIN,
 };
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -39,6 +39,8 @@ pub enum Kind {
     Regex,
     /// `true` or `false`.
     Flag,
+    /// A list of at most [`CONFIG_PATTERN_BYTES_MAX`] bytes, as [`super::hosts`] reads it.
+    Hosts,
     /// An absolute path.
     Path,
     /// An IPv4 or IPv6 address.
@@ -272,7 +274,8 @@ pub const KEYS: &[Key] = &[
     key(Home::Match, "omsadmin_conf_path", Kind::Path, "/etc/opt/omsd/conf/omsadmin.conf", "which workspace, agent and endpoint"),
     key(Home::Match, "cert_path", Kind::Path, "/etc/opt/omsd/certs/oms.crt", "client certificate, PEM"),
     key(Home::Match, "key_path", Kind::Path, "/etc/opt/omsd/certs/oms.key", "its private key, PEM"),
-    key(Home::Match, "proxy_conf_path", Kind::Path, "/etc/opt/omsd/proxy.conf", "proxy, as [http://][user:password@]host[:port]; no such file, no proxy"),
+    key(Home::Match, "proxy_conf_path", Kind::Path, "/etc/opt/omsd/proxy.conf", "proxy, as [http://|https://][user:password@]host[:port]; no such file, no proxy"),
+    key(Home::Match, "no_proxy", Kind::Hosts, "", "hosts that are reached without the proxy"),
     key(Home::Match, "ca_file", Kind::Path, "", "certificates trusted in addition to the usual ones, PEM"),
     key(Home::Match, "compress", Kind::Flag, "true", "compress request bodies"),
     key(Home::Match, "buffer_path", Kind::Path, "/var/opt/omsd/ring", "the ring file, which keeps what is not yet sent"),
@@ -303,8 +306,8 @@ pub const COMMON_KEYS: [&str; 2] = ["type", "id"];
 pub const AT_KEYS: [&str; 3] = ["type", "id", "log_level"];
 
 /// Keys of a `<match>` that are about the service: without effect where the type is `out_stdout`.
-pub const SERVICE_KEYS: [&str; 6] =
-    ["omsadmin_conf_path", "cert_path", "key_path", "proxy_conf_path", "ca_file", "compress"];
+pub const SERVICE_KEYS: [&str; 7] =
+    ["omsadmin_conf_path", "cert_path", "key_path", "proxy_conf_path", "no_proxy", "ca_file", "compress"];
 
 const fn plugin(section: &'static str, name: &'static str, effect: Effect, meaning: &'static str) -> Plugin {
     Plugin { section, name, effect, meaning }
@@ -354,6 +357,7 @@ impl Kind {
             Kind::Name(_) => "name".to_string(),
             Kind::Regex => "expression".to_string(),
             Kind::Flag => "true|false".to_string(),
+            Kind::Hosts => "hosts".to_string(),
             Kind::Path => "path".to_string(),
             Kind::Address => "address".to_string(),
             Kind::Count(_) => "number".to_string(),
@@ -387,6 +391,11 @@ impl Kind {
             Kind::Word(names) | Kind::Name(names) => return format!("one of {}", names.join(", ")),
             Kind::Regex => "a regular expression".to_string(),
             Kind::Flag => "true or false".to_string(),
+            Kind::Hosts => {
+                format!(
+                    "names, addresses or networks (10.0.0.0/8), parted by commas, {CONFIG_PATTERN_BYTES_MAX} bytes at most"
+                )
+            }
             Kind::Path => "an absolute path".to_string(),
             Kind::Address => "an IPv4 or IPv6 address".to_string(),
             Kind::Count(_) => "a number".to_string(),

@@ -226,12 +226,14 @@ fn the_buffer_takes_every_key_and_value_of_the_original() {
 fn the_originals_file_names_are_taken_as_they_are_written() {
     let names = "omsadmin_conf_path /etc/opt/microsoft/omsagent/conf/omsadmin.conf\n\
                  cert_path /etc/opt/microsoft/omsagent/certs/oms.crt\nkey_path /etc/opt/microsoft/omsagent/certs/oms.key\n\
-                 proxy_conf_path /etc/opt/microsoft/omsagent/proxy.conf\nca_file /etc/ca.pem\ncompress false";
+                 proxy_conf_path /etc/opt/microsoft/omsagent/proxy.conf\nno_proxy 10.0.0.0/8, .example.com\n\
+                 ca_file /etc/ca.pem\ncompress false";
     let expected = OmsFiles {
         omsadmin_conf: "/etc/opt/microsoft/omsagent/conf/omsadmin.conf".to_string(),
         certificate: "/etc/opt/microsoft/omsagent/certs/oms.crt".to_string(),
         key: "/etc/opt/microsoft/omsagent/certs/oms.key".to_string(),
         proxy_conf: "/etc/opt/microsoft/omsagent/proxy.conf".to_string(),
+        no_proxy: "10.0.0.0/8, .example.com".to_string(),
         ca_file: "/etc/ca.pem".to_string(),
         compress: false,
     };
@@ -313,7 +315,7 @@ fn an_unknown_name_is_an_error_that_knows_the_nearest() {
             "8:1: error: unknown key `flush_intervall` in `<match>`: did you mean `flush_interval`?",
             "9:1: error: unknown key `retries=6`: a key and its value are parted by a blank, not by `=`",
             "10:1: error: unknown key `what` in `<match>`; expected one of omsadmin_conf_path, cert_path, key_path, \
-             proxy_conf_path, ca_file, compress, buffer_path, buffer_size, buffer_chunk_limit, buffer_queue_full_action, \
+             proxy_conf_path, no_proxy, ca_file, compress, buffer_path, buffer_size, buffer_chunk_limit, buffer_queue_full_action, \
              flush_interval, sync_interval, retry_limit, disable_retry_limit, retry_wait, max_retry_wait, log_level",
         ],
     );

@@ -27,6 +27,7 @@ use std::path::Path;
 use self::certificate::{Certificate, Subject, expiry_unix_s};
 use self::identity::{Directory, FileError, Known, read_small};
 use self::topology::{Facts, System};
+use crate::config::hosts;
 use crate::sys::{self, clock};
 use crate::upload::admin_conf::AdminConf;
 use crate::upload::fips::fips_refusal;
@@ -53,6 +54,8 @@ pub struct Request<'a> {
     pub domain: Option<&'a str>,
     /// `-p`: the proxy, kept in `proxy.conf`; empty: none from now on; `None`: as `proxy.conf` says.
     pub proxy: Option<&'a str>,
+    /// `--no-proxy`: hosts that are reached without the proxy, as [`crate::config::hosts`] reads them.
+    pub no_proxy: &'a str,
     /// `-a`: Azure resource id; `None`: as before.
     pub resource_id: Option<&'a str>,
     /// `--endpoint`: `https://host[:port]` in place of the names made from workspace and domain.
@@ -116,7 +119,7 @@ impl OnboardError {
         match self {
             OnboardError::BadOption(_) => 64,
             OnboardError::Refused { .. } | OnboardError::Clock { skew_s: Some(_) } => 69,
-            OnboardError::NoAnswer(HttpsError::Tls(_) | HttpsError::Identity(_)) => 69,
+            OnboardError::NoAnswer(HttpsError::Tls(_) | HttpsError::ProxyTls { .. } | HttpsError::Identity(_)) => 69,
             OnboardError::Internal(_) => 70,
             OnboardError::Files(failed) if failed.error.kind() == io::ErrorKind::PermissionDenied => 77,
             OnboardError::Files(_) => 73,
@@ -130,6 +133,9 @@ impl OnboardError {
 pub fn onboard(request: &Request) -> Result<Onboarded, OnboardError> {
     let endpoints = Endpoints::of(request)?;
     check_resource_id(request)?;
+    if !hosts::is_list(request.no_proxy) {
+        return Err(OnboardError::BadOption("--no-proxy is not a list of names, addresses and networks".to_owned()));
+    }
     if let Some(reason) = fips_refusal(request.allow_non_fips) {
         return Err(OnboardError::Fips(reason));
     }
@@ -261,7 +267,8 @@ fn choose(
     let connect = |pair: &Certificate| {
         let identity =
             https::Identity { certificate_pem: pair.certificate_pem.as_bytes(), key_pem: pair.key_pem.as_bytes() };
-        Client::new(Options { identity: Some(identity), ca_file: request.ca_file, proxy: proxy.clone() })
+        let proxy = proxy.clone();
+        Client::new(Options { identity: Some(identity), ca_file: request.ca_file, proxy, no_proxy: request.no_proxy })
     };
     if let Some(known) = known {
         let lasts = expiry_unix_s(&known.pair.certificate_pem).is_some_and(|end| end - now_unix_s > RENEW_S);

@@ -23,6 +23,7 @@ fn request<'a>(root: &'a Root, endpoint: &'a str) -> Request<'a> {
         shared_key: SharedKey::parse(KEY.into()).unwrap(),
         domain: None,
         proxy: None,
+        no_proxy: "",
         resource_id: None,
         endpoint: Some(endpoint),
         ca_file: Some(&AUTHORITY.file),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  Client::post ─> ureq (HTTP/1.1, one connection kept alive) ─> line: name ─> TCP ─> CONNECT ─> TLS
-//!                                                               tls:  approved algorithms, trusted roots, client identity
+//!                                                               tls:  approved algorithms, client identity
+//!                                                               trust: whose certificates are believed
 //! ```
 //!
 //! No thread is ever started: ureq's own resolver would start one, so `line` brings ours. Redirects are not followed, the
@@ -14,6 +15,7 @@ mod line;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
+mod trust;
 
 pub use answer::{Answer, retry_after_s, unix_from_http_date};
 pub use error::{Hop, HttpsError, TlsFault};
@@ -37,6 +39,8 @@ pub struct Options<'a> {
     pub ca_file: Option<&'a Path>,
     /// Where to go first, if not to the server itself.
     pub proxy: Option<Proxy>,
+    /// Hosts that are reached without the proxy, as [`crate::config::hosts`] reads them.
+    pub no_proxy: &'a str,
 }
 
 /// A client certificate with its key.
@@ -87,11 +91,15 @@ impl Client {
 
     /// As [`Client::new`], with other times.
     pub fn with_limits(options: Options, limits: Limits) -> Result<Client, HttpsError> {
-        let tls = tls::configuration(tls::roots(options.ca_file)?, options.identity)?;
+        let roots = Arc::new(trust::roots(options.ca_file)?);
+        let tls = tls::configuration(roots.clone(), options.identity)?;
         let fips = tls.fips();
-        let hops = Arc::new(options.proxy);
-        let connector = line::Connector { tls: Arc::new(tls), proxy: hops.clone() };
-        let resolver = line::FirstHop { proxy: hops };
+        // The proxy is nobody whom our certificate concerns.
+        let wants_tls = options.proxy.as_ref().is_some_and(|proxy| proxy.tls);
+        let proxy_tls = if wants_tls { Some(Arc::new(tls::configuration(roots, None)?)) } else { None };
+        let route = Arc::new(line::Route { proxy: options.proxy, no_proxy: options.no_proxy.to_owned() });
+        let connector = line::Connector { tls: Arc::new(tls), proxy_tls, route: route.clone() };
+        let resolver = line::FirstHop { route };
         Ok(Client { agent: ureq::Agent::with_parts(configuration(limits), connector, resolver), fips })
     }
 

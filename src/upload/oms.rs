@@ -57,6 +57,7 @@ impl Oms {
             certificate: below(&files.certificate),
             key: below(&files.key),
             proxy_conf: below(&files.proxy_conf),
+            no_proxy: files.no_proxy.clone(),
             ca_file: if files.ca_file.is_empty() { String::new() } else { below(&files.ca_file) },
             compress: files.compress,
         };
@@ -134,6 +135,7 @@ impl Line {
             identity: Some(Identity { certificate_pem: &certificate, key_pem: &key }),
             ca_file: (!files.ca_file.is_empty()).then(|| Path::new(&files.ca_file)),
             proxy,
+            no_proxy: &files.no_proxy,
         });
         sys::wipe(&mut key);
         Ok(Line { client: client.map_err(|error| error.to_string())?, identity })
@@ -305,6 +307,7 @@ mod tests {
                 certificate: "/crt".into(),
                 key: "/key".into(),
                 proxy_conf: "/proxy".into(),
+                no_proxy: String::new(),
                 ca_file: "/ca".into(),
                 compress: true,
             };

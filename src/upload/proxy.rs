@@ -1,23 +1,28 @@
 //! The proxy setting: `proxy.conf`'s one line, and `-p`.
 //!
-//! `[http://|https://][user:password@]host[:port]`, port 80 if none is given. `https://` does not mean TLS to the proxy: as in
-//! the original, the scheme is only decoration. We also take what administrators write: a line end, one trailing slash, an
-//! IPv6 address in brackets, and `%40` and the like in user and password. Anything else is an error, never "no proxy".
+//! `[http://|https://][user:password@]host[:port]`. `https://` means TLS to the proxy itself, port 443 if none is given; otherwise
+//! the port is 80. We also take what administrators write: a line end, a byte order mark, one trailing slash, an IPv6 address
+//! in brackets, and `%40` and the like in user and password. Anything else is an error, never "no proxy".
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::Ipv4Addr;
+
+use crate::config::hosts;
 
 /// An HTTP proxy that is asked to CONNECT. Neither `Debug` nor `Display` shows the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
+    /// Whether TLS is spoken to the proxy itself.
+    pub tls: bool,
     /// Name or address, without brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
     /// `user:password`, percent-decoded; `None`: the proxy asks for nothing.
-    pub credentials: Option<String>,
+    pub credentials: Option<Vec<u8>>,
 }
 
 /// What is wrong with a proxy setting; the text never holds the password.
@@ -25,7 +30,7 @@ pub struct Proxy {
 pub enum ProxyError {
     /// A scheme other than `http` and `https`.
     Scheme,
-    /// User without password, or the other way round.
+    /// A user without `:` and password, or no user.
     Credentials,
     /// No host, or characters that no host has.
     Host,
@@ -36,36 +41,50 @@ pub enum ProxyError {
 impl Proxy {
     /// Reads a setting; `Ok(None)` if it is empty.
     pub fn parse(text: &str) -> Result<Option<Proxy>, ProxyError> {
-        let text = text.trim();
+        let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() {
             return Ok(None);
         }
-        let text = without_scheme(text)?;
+        let (tls, text) = split_scheme(text)?;
         let text = text.strip_suffix('/').unwrap_or(text);
         let (credentials, host_port) = match text.rsplit_once('@') {
             Some((credentials, rest)) => (Some(parse_credentials(credentials)?), rest),
             None => (None, text),
         };
         let (host, port) = split_host_port(host_port)?;
-        Ok(Some(Proxy { host: host.to_owned(), port, credentials }))
+        let port = port.unwrap_or(if tls { 443 } else { 80 });
+        Ok(Some(Proxy { tls, host: host.to_owned(), port, credentials }))
     }
 }
 
-fn without_scheme(text: &str) -> Result<&str, ProxyError> {
-    let Some((scheme, rest)) = text.split_once("://") else { return Ok(text) };
-    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    if known { Ok(rest) } else { Err(ProxyError::Scheme) }
+/// Whether requests to this host (no brackets) go past the proxy: `no_proxy` covers it, or it is where a cloud tells a machine
+/// about itself, which answers to nobody else.
+pub fn goes_past(no_proxy: &str, host: &str) -> bool {
+    /// Azure's own address on every virtual machine. Source: Azure's documentation of 168.63.129.16.
+    const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+    let is_metadata = |address: Ipv4Addr| address.is_link_local() || address == WIRE_SERVER;
+    host.parse().is_ok_and(is_metadata) || hosts::covers(no_proxy, host)
 }
 
-fn parse_credentials(text: &str) -> Result<String, ProxyError> {
+/// Whether it is https, and what is behind the scheme. In front of a `://` in a password there is a `:`.
+fn split_scheme(text: &str) -> Result<(bool, &str), ProxyError> {
+    match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok((true, rest)),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok((false, rest)),
+        Some((scheme, _)) if !scheme.contains(':') => Err(ProxyError::Scheme),
+        _ => Ok((false, text)),
+    }
+}
+
+fn parse_credentials(text: &str) -> Result<Vec<u8>, ProxyError> {
     match text.split_once(':') {
-        Some((user, password)) if !user.is_empty() && !password.is_empty() => percent_decoded(text),
+        Some((user, _)) if !user.is_empty() => Ok(percent_decoded(text)),
         _ => Err(ProxyError::Credentials),
     }
 }
 
 /// `%XX` becomes its byte; a `%` that starts no such thing stays, as the original never decoded.
-fn percent_decoded(text: &str) -> Result<String, ProxyError> {
+fn percent_decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -76,14 +95,14 @@ fn percent_decoded(text: &str) -> Result<String, ProxyError> {
         bytes.push(decoded.unwrap_or(*first));
         rest = if decoded.is_some() { &tail[2..] } else { tail };
     }
-    String::from_utf8(bytes).map_err(|_| ProxyError::Credentials)
+    bytes
 }
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-fn split_host_port(text: &str) -> Result<(&str, u16), ProxyError> {
+fn split_host_port(text: &str) -> Result<(&str, Option<u16>), ProxyError> {
     let (host, port) = match text.strip_prefix('[') {
         Some(bracketed) => {
             let (host, rest) = bracketed.split_once(']').ok_or(ProxyError::Host)?;
@@ -95,12 +114,13 @@ fn split_host_port(text: &str) -> Result<(&str, u16), ProxyError> {
             None => (check_name(text)?, None),
         },
     };
-    let port = match port {
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().map_err(|_| ProxyError::Port)?,
-        Some(_) => return Err(ProxyError::Port),
-        None => 80,
-    };
-    if port == 0 { Err(ProxyError::Port) } else { Ok((host, port)) }
+    let port = port.map(parse_port).transpose()?;
+    Ok((host, port))
+}
+
+fn parse_port(text: &str) -> Result<u16, ProxyError> {
+    let port = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
+    port.filter(|port| *port != 0).ok_or(ProxyError::Port)
 }
 
 fn check_name(name: &str) -> Result<&str, ProxyError> {
@@ -110,15 +130,10 @@ fn check_name(name: &str) -> Result<&str, ProxyError> {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user = self.credentials.as_deref().and_then(|text| text.split(':').next());
-        if let Some(user) = user {
-            write!(f, "{user}:***@")?;
-        }
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        let scheme = if self.tls { "https" } else { "http" };
+        let credentials = if self.credentials.is_some() { "***@" } else { "" };
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{scheme}://{credentials}{open}{}{close}:{}", self.host, self.port)
     }
 }
 
@@ -146,7 +161,7 @@ mod tests {
     use super::*;
     use alloc::format;
 
-    type Parts<'a> = (&'a str, u16, Option<&'a str>);
+    type Parts<'a> = (&'a str, u16, Option<&'a [u8]>);
 
     #[track_caller]
     fn check(text: &str, expected: Result<Option<Parts>, ProxyError>) {
@@ -158,20 +173,65 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_proxy_gives_host_port_and_credentials() {
+    fn every_way_to_write_a_proxy_gives_host_and_port() {
         check("", Ok(None));
         check(" \n", Ok(None));
+        check("\u{feff}\r\n", Ok(None));
         check("proxy", Ok(Some(("proxy", 80, None))));
         check("proxy\n", Ok(Some(("proxy", 80, None))));
+        check("\u{feff}http://proxy:8080/\r\n", Ok(Some(("proxy", 8080, None))));
         check("http://proxy:3128", Ok(Some(("proxy", 3128, None))));
         check("https://proxy.example.com:8080/", Ok(Some(("proxy.example.com", 8080, None))));
         check("HTTP://10.0.0.1", Ok(Some(("10.0.0.1", 80, None))));
-        check("user:p:ss@proxy:1", Ok(Some(("proxy", 1, Some("user:p:ss")))));
-        check("http://user:p%40ss%25@proxy:1", Ok(Some(("proxy", 1, Some("user:p@ss%")))));
-        check("http://user:100%@proxy:1", Ok(Some(("proxy", 1, Some("user:100%")))));
-        check("http://user:p@ss@proxy", Ok(Some(("proxy", 80, Some("user:p@ss")))));
+        check("https://proxy", Ok(Some(("proxy", 443, None))));
         check("[::1]:3128", Ok(Some(("::1", 3128, None))));
         check("http://[2001:db8::1]", Ok(Some(("2001:db8::1", 80, None))));
+        check("HTTPS://[2001:db8::1]/", Ok(Some(("2001:db8::1", 443, None))));
+    }
+
+    #[test]
+    fn only_https_means_tls_to_the_proxy() {
+        let tls = |text| Proxy::parse(text).unwrap().unwrap().tls;
+        assert!(tls("https://proxy") && tls("HTTPS://user:https://@proxy:3128"));
+        assert!(!tls("http://proxy:443") && !tls("proxy:443") && !tls("https:https://@proxy"));
+    }
+
+    #[track_caller]
+    fn check_credentials(written: &str, expected: &[u8]) {
+        for scheme in ["", "http://", "https://"] {
+            let proxy = Proxy::parse(&format!("{scheme}{written}@proxy:1")).unwrap().unwrap();
+            assert_eq!((proxy.host.as_str(), proxy.credentials.as_deref()), ("proxy", Some(expected)), "{written}");
+        }
+    }
+
+    #[test]
+    fn odd_passwords_arrive_as_they_are_meant() {
+        check_credentials("user:password", b"user:password");
+        check_credentials("user:p:ss", b"user:p:ss");
+        check_credentials("user:p%40ss%25%2f%3A", b"user:p@ss%/:");
+        check_credentials("DOMAIN%5Cuser:x", b"DOMAIN\\user:x");
+        check_credentials("user:100%", b"user:100%");
+        check_credentials("user:%zz%4", b"user:%zz%4");
+        check_credentials("user:p@ss", b"user:p@ss");
+        check_credentials("user:p/s?s#", b"user:p/s?s#");
+        check_credentials("user:a://b", b"user:a://b");
+        check_credentials("user:a b+c", b"user:a b+c");
+        check_credentials("user:\u{e4}", b"user:\xc3\xa4");
+        check_credentials("user:%e4", b"user:\xe4");
+        check_credentials("user:", b"user:");
+    }
+
+    #[test]
+    fn what_a_cloud_tells_a_machine_never_comes_by_a_proxy() {
+        for host in ["169.254.169.254", "169.254.0.1", "168.63.129.16"] {
+            assert!(goes_past("", host), "{host}");
+        }
+        for host in
+            ["169.255.169.254", "168.63.129.17", "127.0.0.1", "server.example", "169.254.169.254.example", "::1"]
+        {
+            assert!(!goes_past("", host), "{host}");
+        }
+        assert!(goes_past("example", "server.example"));
     }
 
     #[test]
@@ -179,7 +239,7 @@ mod tests {
         check("socks5://proxy:1080", Err(ProxyError::Scheme));
         check("user@proxy", Err(ProxyError::Credentials));
         check(":password@proxy", Err(ProxyError::Credentials));
-        check("user:%ff@proxy", Err(ProxyError::Credentials));
+        check("user:a://b@socks5://proxy", Err(ProxyError::Port));
         check("user:password@", Err(ProxyError::Host));
         check("http://", Err(ProxyError::Host));
         check("a b", Err(ProxyError::Host));
@@ -194,9 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_never_shown() {
+    fn neither_user_nor_password_is_shown() {
         let proxy = Proxy::parse("http://user:secret@proxy:3128").unwrap().unwrap();
-        assert_eq!(format!("{proxy}"), "user:***@proxy:3128");
-        assert_eq!(format!("{proxy:?}"), "Proxy(user:***@proxy:3128)");
+        assert_eq!(format!("{proxy}"), "http://***@proxy:3128");
+        assert_eq!(format!("{proxy:?}"), "Proxy(http://***@proxy:3128)");
+        let proxy = Proxy::parse("https://[::1]").unwrap().unwrap();
+        assert_eq!(format!("{proxy}"), "https://[::1]:443");
     }
 }

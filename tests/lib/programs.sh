@@ -1,20 +1,27 @@
 # shellcheck shell=bash
-# Sourced by tests/run: the syslog daemons that the end-to-end tests run against, in target/tests. Needs cross/packages.sh.
+# Sourced by tests/run: the daemons that the end-to-end tests run against, in target/tests. Needs cross/packages.sh.
 #
-# A daemon that the machine has is used as it is. Otherwise its package is unpacked, not installed: Debian's rsyslog and
-# syslog-ng exclude each other, and installing either would start it in the place of the machine's own.
+# A daemon that the machine has is used as it is. Otherwise its package is unpacked, not installed: installing would start
+# it, and Debian's rsyslog and syslog-ng exclude each other.
 
-# provide_daemons DIRECTORY: leaves commands rsyslogd and syslog-ng in DIRECTORY/bin.
+# provide_daemons DIRECTORY: leaves their commands in DIRECTORY/bin.
 provide_daemons() {
     mkdir -p "$1/bin"
     provide "$1" rsyslogd rsyslog
     provide "$1" syslog-ng syslog-ng-core
+    provide "$1" nginx nginx
+    provide "$1" squid squid-openssl
+    provide "$1" stunnel stunnel4
+    provide "$1" tinyproxy tinyproxy-bin
 }
+
+# is_fit COMMAND: whether the machine's own can do what is tested. Debian's other squid has no OpenSSL and no port for TLS.
+is_fit() { [[ $1 != */squid ]] || "$1" -v | grep -q -e --with-openssl; }
 
 # provide DIRECTORY COMMAND PACKAGE
 provide() {
-    local root=$1/$3 command=$1/bin/$2 found modules=()
-    if found=$(type -P "$2") && [[ $found != "$command" ]]; then
+    local root=$1/$3 command=$1/bin/$2 found modules=() programs=()
+    if found=$(type -P "$2") && [[ $found != "$command" ]] && is_fit "$found"; then
         ln -sfn "$found" "$command"
         return
     fi
@@ -31,6 +38,10 @@ provide() {
             modules=("$root"/usr/lib/syslog-ng/[0-9]*)
             printf '#!/bin/sh\nexport LD_LIBRARY_PATH="%s"\nexec "%s" --module-path="%s" "$@"\n' \
                 "$root/usr/lib/syslog-ng" "$root/usr/sbin/syslog-ng" "${modules[0]}"
+            ;;
+        *)
+            programs=("$root"/usr/*bin/"$2")
+            printf '#!/bin/sh\nexec "%s" "$@"\n' "${programs[0]}"
             ;;
     esac >"$command"
     chmod +x "$command"

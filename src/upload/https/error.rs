@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use std::io;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 /// Why there is no answer. Each displays as one sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,23 @@ pub enum HttpsError {
         /// Its HTTP status, never 2xx.
         status: u16,
     },
-    /// The TLS handshake or a later TLS message failed.
+    /// What should be the proxy does not speak as its setting says.
+    NotSuchAProxy {
+        /// The proxy.
+        hop: Hop,
+        /// Whether the setting says https.
+        tls: bool,
+        /// What it did instead.
+        cause: String,
+    },
+    /// TLS with the proxy itself failed.
+    ProxyTls {
+        /// The proxy.
+        hop: Hop,
+        /// Why.
+        fault: TlsFault,
+    },
+    /// The TLS handshake with the server or a later TLS message failed.
     Tls(TlsFault),
     /// A time limit passed. Holds what was waited for.
     TimedOut(&'static str),
@@ -58,7 +74,7 @@ pub struct Hop {
     pub is_proxy: bool,
 }
 
-/// What is wrong with the TLS connection.
+/// What is wrong with a TLS connection; "the server" is the peer, which may be a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsFault {
     /// No trusted authority signed the server's certificate.
@@ -71,7 +87,9 @@ pub enum TlsFault {
     WrongName,
     /// The server's certificate is bad in another way.
     Certificate(String),
-    /// The server ended it with an alert, perhaps because of our certificate.
+    /// The server ended it because of our certificate, or because we showed none. Holds its alert.
+    OurCertificate(String),
+    /// The server ended it with another alert.
     Alert(String),
     /// The two sides share no approved protocol, suite, group or signature.
     NothingInCommon(String),
@@ -129,14 +147,58 @@ impl HttpsError {
     }
 }
 
+impl HttpsError {
+    /// This error of a handshake, if it was one with a proxy.
+    pub(super) fn of_proxy_handshake(self, hop: &Hop) -> HttpsError {
+        let not_tls = |cause| HttpsError::NotSuchAProxy { hop: hop.clone(), tls: true, cause };
+        match self {
+            HttpsError::Tls(TlsFault::Broken(cause)) => not_tls(cause),
+            HttpsError::ClosedEarly => not_tls("it closed the connection".to_owned()),
+            HttpsError::Tls(fault) => HttpsError::ProxyTls { hop: hop.clone(), fault },
+            other => other,
+        }
+    }
+
+    /// This error of asking a proxy for a tunnel.
+    pub(super) fn of_tunnel(self, hop: &Hop) -> HttpsError {
+        let no_proxy = |cause| HttpsError::NotSuchAProxy { hop: hop.clone(), tls: false, cause };
+        match self {
+            HttpsError::Malformed(cause) => no_proxy(cause),
+            HttpsError::ClosedEarly => no_proxy("it closed the connection without an answer".to_owned()),
+            HttpsError::Tls(fault) => HttpsError::ProxyTls { hop: hop.clone(), fault },
+            other => other,
+        }
+    }
+}
+
 impl From<&rustls::Error> for TlsFault {
     fn from(error: &rustls::Error) -> TlsFault {
         match error {
             rustls::Error::InvalidCertificate(reason) => reason.into(),
-            rustls::Error::AlertReceived(alert) => TlsFault::Alert(format!("{alert:?}")),
+            rustls::Error::AlertReceived(alert) => of_alert(*alert),
             rustls::Error::PeerIncompatible(reason) => TlsFault::NothingInCommon(format!("{reason:?}")),
             other => TlsFault::Broken(other.to_string()),
         }
+    }
+}
+
+/// Source: RFC 8446 section 6.2, RFC 5246 section 7.2.2.
+fn of_alert(alert: AlertDescription) -> TlsFault {
+    use AlertDescription as Alert;
+    let name = format!("{alert:?}");
+    match alert {
+        Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => {
+            TlsFault::NothingInCommon(name)
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied
+        | Alert::CertificateRequired => TlsFault::OurCertificate(name),
+        _ => TlsFault::Alert(name),
     }
 }
 
@@ -180,7 +242,17 @@ impl fmt::Display for HttpsError {
             HttpsError::ProxyRefused { hop, status } => {
                 write!(f, "{hop} refuses to connect to the server ({status}): have it allowed there")
             }
-            HttpsError::Tls(fault) => write!(f, "{fault}"),
+            HttpsError::NotSuchAProxy { hop, tls: true, cause } => {
+                write!(
+                    f,
+                    "{hop} does not speak TLS ({cause}): write http:// in the proxy setting, or the port of its TLS"
+                )
+            }
+            HttpsError::NotSuchAProxy { hop, tls: false, cause } => {
+                write!(f, "{hop} is no HTTP proxy ({cause}): check its port, and write https:// if it wants TLS")
+            }
+            HttpsError::ProxyTls { hop, fault } => fault.tell(hop, f),
+            HttpsError::Tls(fault) => fault.tell(&"the server", f),
             HttpsError::TimedOut(awaited) => {
                 write!(f, "waited too long for {awaited}: network, proxy or service is slow")
             }
@@ -198,28 +270,42 @@ impl fmt::Display for Hop {
     }
 }
 
-impl fmt::Display for TlsFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TlsFault {
+    /// Says it of `who`, the peer.
+    fn tell(&self, who: &dyn fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TlsFault::UnknownIssuer => f.write_str(
-                "no authority trusted on this host signed the server's certificate: update the host's CA bundle, or, \
-                 if a proxy opens TLS on its way, name its CA in ca_file",
+            TlsFault::UnknownIssuer => write!(
+                f,
+                "no authority trusted on this host signed the certificate of {who}: update the host's CA bundle, or, if it \
+                 is a CA of your own, or a proxy opens TLS on its way, name the CA in ca_file",
             ),
-            TlsFault::Expired => f.write_str(
-                "the server's certificate has expired by this host's clock: check the clock, then the server",
-            ),
+            TlsFault::Expired => {
+                write!(f, "the certificate of {who} has expired by this host's clock: check the clock, then the server")
+            }
             TlsFault::NotYetValid => {
-                f.write_str("the server's certificate is not valid yet by this host's clock: check the clock")
+                write!(f, "the certificate of {who} is not valid yet by this host's clock: check the clock")
             }
             TlsFault::WrongName => {
-                f.write_str("the server's certificate is for another name: check endpoint, DNS and proxy")
+                write!(f, "the certificate of {who} is for another name: check endpoint, DNS and proxy")
             }
-            TlsFault::Certificate(what) => write!(f, "the server's certificate is refused: {what}"),
-            TlsFault::Alert(what) => {
-                write!(f, "the server ended TLS ({what}): if it refuses our certificate, onboard again")
+            TlsFault::Certificate(what) => {
+                write!(f, "the certificate of {who} is refused ({what}): whoever runs it must replace it")
             }
-            TlsFault::NothingInCommon(what) => write!(f, "the server offers no TLS that is approved here ({what})"),
-            TlsFault::Broken(what) => write!(f, "TLS failed ({what}): is the endpoint really an https:// one?"),
+            TlsFault::OurCertificate(what) => {
+                write!(
+                    f,
+                    "{who} refuses this agent's certificate ({what}): check this host's clock, then onboard again"
+                )
+            }
+            TlsFault::Alert(what) => write!(f, "{who} ended TLS ({what}): ask whoever runs it"),
+            TlsFault::NothingInCommon(what) => write!(
+                f,
+                "{who} offers no TLS that is approved here ({what}): it needs TLS 1.3, or 1.2 with extended master secret, \
+                 AES-GCM, P-256 or P-384, and SHA-2",
+            ),
+            TlsFault::Broken(what) => {
+                write!(f, "TLS with {who} failed ({what}): is the endpoint really an https:// one?")
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The line to the server: name, TCP, the proxy's tunnel, TLS; each step under one deadline.
+//! The line to the server: name, TCP, TLS to the proxy if it wants that, the proxy's tunnel, TLS; each step under one deadline.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, Stream, StreamOwned};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -22,23 +23,36 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, Next
 
 use super::{Hop, HttpsError};
 use crate::limits::{ANSWER_HEADER_BYTES_MAX, HTTP_BUFFER_BYTES, REQUEST_MS_MAX};
-use crate::upload::proxy::Proxy;
+use crate::upload::proxy::{Proxy, goes_past};
+
+/// The way to each server.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// The proxy, if one is set.
+    pub proxy: Option<Proxy>,
+    /// Hosts that are reached without it.
+    pub no_proxy: String,
+}
+
+impl Route {
+    fn proxy_to(&self, host: &str) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|_| !goes_past(&self.no_proxy, host))
+    }
+}
 
 /// Finds the addresses of the first hop: the proxy's if there is one, else the server's. In place, by the C library, without
 /// a time limit of its own: a thread would be the price of one, and the upload child has a deadline from outside.
 #[derive(Debug)]
 pub(super) struct FirstHop {
-    /// The proxy, if one is set.
-    pub proxy: Arc<Option<Proxy>>,
+    pub route: Arc<Route>,
 }
 
 impl Resolver for FirstHop {
     fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let (host, port) = match &*self.proxy {
-            Some(proxy) => (proxy.host.as_str(), proxy.port),
-            None => target(uri)?,
-        };
-        let hop = Hop { name: host.to_owned(), is_proxy: self.proxy.is_some() };
+        let server = target(uri)?;
+        let proxy = self.route.proxy_to(server.0);
+        let (host, port) = proxy.map_or(server, |proxy| (proxy.host.as_str(), proxy.port));
+        let hop = Hop { name: host.to_owned(), is_proxy: proxy.is_some() };
         let found = match (host, port).to_socket_addrs() {
             Ok(found) => found,
             Err(error) => return Err(HttpsError::NameNotFound { hop, cause: error.to_string() }.into()),
@@ -66,10 +80,11 @@ fn target(uri: &Uri) -> Result<(&str, u16), HttpsError> {
 
 /// Opens a [`Line`].
 pub(super) struct Connector {
-    /// How to speak TLS.
+    /// How to speak TLS with the server.
     pub tls: Arc<ClientConfig>,
-    /// The proxy, if one is set.
-    pub proxy: Arc<Option<Proxy>>,
+    /// How to speak it with the proxy; there if the proxy wants it.
+    pub proxy_tls: Option<Arc<ClientConfig>>,
+    pub route: Arc<Route>,
 }
 
 impl ureq::unversioned::transport::Connector for Connector {
@@ -79,18 +94,39 @@ impl ureq::unversioned::transport::Connector for Connector {
         let (host, port) = target(details.uri)?;
         let server = HostPort { host, port };
         let deadline = deadline(details.timeout);
-        let socket = match &*self.proxy {
+        let mut socket = match self.route.proxy_to(host) {
             None => open(&details.addrs, &Hop { name: server.to_string(), is_proxy: false }, deadline)?,
-            Some(proxy) => {
-                let hop = Hop { name: HostPort { host: &proxy.host, port: proxy.port }.to_string(), is_proxy: true };
-                let mut socket = open(&details.addrs, &hop, deadline)?;
-                tunnel(&mut socket, proxy, hop, &server)?;
-                socket
-            }
+            Some(proxy) => self.open_by(proxy, &details.addrs, deadline, &server)?,
         };
-        Ok(Some(Line::shake_hands(self.tls.clone(), host, socket)?))
+        let conn = shake_hands(self.tls.clone(), host, &mut socket, "the TLS handshake")?;
+        let buffers = LazyBuffers::new(HTTP_BUFFER_BYTES, HTTP_BUFFER_BYTES);
+        Ok(Some(Line { tls: StreamOwned::new(conn, socket), buffers }))
     }
 }
+
+impl Connector {
+    /// A tunnel through the proxy that ends at the server.
+    fn open_by(
+        &self,
+        proxy: &Proxy,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+        server: &HostPort,
+    ) -> Result<Socket, HttpsError> {
+        let hop = Hop { name: HostPort { host: &proxy.host, port: proxy.port }.to_string(), is_proxy: true };
+        let mut socket = open(addresses, &hop, deadline)?;
+        if let Some(tls) = &self.proxy_tls {
+            let conn = shake_hands(tls.clone(), &proxy.host, &mut socket, PROXY_HANDSHAKE)
+                .map_err(|error| error.of_proxy_handshake(&hop))?;
+            socket.proxy_tls = Some(Box::new(conn));
+        }
+        tunnel(&mut socket, proxy, hop, server)?;
+        Ok(socket)
+    }
+}
+
+/// What was waited for if a proxy that should speak TLS says nothing.
+const PROXY_HANDSHAKE: &str = "the TLS handshake with the proxy (one without TLS is written http://)";
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,8 +184,12 @@ fn tunnel(socket: &mut Socket, proxy: &Proxy, hop: Hop, server: &HostPort) -> Re
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    socket.write_all(request.as_bytes()).map_err(|error| HttpsError::from_io(&error, "the proxy"))?;
-    let status = read_tunnel_status(socket)?;
+    let status = socket
+        .write_all(request.as_bytes())
+        .and_then(|()| socket.flush())
+        .map_err(|error| HttpsError::from_io(&error, "the proxy"))
+        .and_then(|()| read_tunnel_status(socket))
+        .map_err(|error| error.of_tunnel(&hop))?;
     if (200..300).contains(&status) { Ok(()) } else { Err(HttpsError::ProxyRefused { hop, status }) }
 }
 
@@ -167,7 +207,7 @@ fn read_tunnel_status(socket: &mut Socket) -> Result<u16, HttpsError> {
             Some(status) if whole || !(200..300).contains(&status) => return Ok(status),
             _ if count == 0 => return Err(HttpsError::ClosedEarly),
             _ if whole || answer.len() > ANSWER_HEADER_BYTES_MAX => {
-                return Err(HttpsError::Malformed("the proxy does not answer as an HTTP proxy".to_owned()));
+                return Err(HttpsError::Malformed("its answer is not HTTP".to_owned()));
             }
             _ => {}
         }
@@ -185,6 +225,8 @@ pub fn tunnel_status(answer: &[u8]) -> Option<u16> {
 struct Socket {
     stream: TcpStream,
     deadline: Instant,
+    /// TLS with the proxy, in which the server's TLS travels.
+    proxy_tls: Option<Box<ClientConnection>>,
     /// The peer takes no more bytes. Its answer (413, say) may be here already, so writing goes on into nothing and reading
     /// tells what happened.
     deaf: bool,
@@ -193,17 +235,28 @@ struct Socket {
 impl Socket {
     fn new(stream: TcpStream, deadline: Instant) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
-        Ok(Socket { stream, deadline, deaf: false })
+        Ok(Socket { stream, deadline, proxy_tls: None, deaf: false })
     }
 
     fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
+
+    /// Does something in the TLS with the proxy; `None` if there is no such thing.
+    fn in_proxy_tls<T>(&mut self, act: impl FnOnce(&mut Stream<ClientConnection, Socket>) -> T) -> Option<T> {
+        let mut conn = self.proxy_tls.take()?; // below it there is plain TCP
+        let done = act(&mut Stream::new(&mut conn, self));
+        self.proxy_tls = Some(conn);
+        Some(done)
+    }
 }
 
 impl Read for Socket {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if let Some(done) = self.in_proxy_tls(|tls| tls.read(bytes)) {
+            return done;
+        }
         loop {
             self.stream.set_read_timeout(Some(self.left()?))?;
             match self.stream.read(bytes) {
@@ -217,6 +270,9 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(done) = self.in_proxy_tls(|tls| tls.write(bytes)) {
+            return done;
+        }
         loop {
             if self.deaf {
                 return Ok(bytes.len());
@@ -235,8 +291,24 @@ impl Write for Socket {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.in_proxy_tls(|tls| tls.flush()).unwrap_or(Ok(()))
     }
+}
+
+/// Speaks TLS with whoever is at the other end of the socket; `awaited` names it if that takes too long.
+fn shake_hands(
+    tls: Arc<ClientConfig>,
+    host: &str,
+    socket: &mut Socket,
+    awaited: &'static str,
+) -> Result<ClientConnection, HttpsError> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| HttpsError::BadRequest(format!("{host} is not a name that a certificate can have")))?;
+    let mut conn = ClientConnection::new(tls, name).map_err(|error| HttpsError::Tls((&error).into()))?;
+    while conn.is_handshaking() {
+        conn.complete_io(socket).map_err(|error| HttpsError::from_io(&error, awaited))?;
+    }
+    Ok(conn)
 }
 
 /// A TLS connection as the HTTP library wants it.
@@ -246,23 +318,14 @@ pub(super) struct Line {
 }
 
 impl Line {
-    fn shake_hands(tls: Arc<ClientConfig>, host: &str, socket: Socket) -> Result<Line, HttpsError> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| HttpsError::BadRequest(format!("{host} is not a name that a certificate can have")))?;
-        let connection = ClientConnection::new(tls, name).map_err(|error| HttpsError::Tls((&error).into()))?;
-        let mut tls = StreamOwned::new(connection, socket);
-        while tls.conn.is_handshaking() {
-            tls.conn.complete_io(&mut tls.sock).map_err(|error| HttpsError::from_io(&error, "the TLS handshake"))?;
-        }
-        Ok(Line { tls, buffers: LazyBuffers::new(HTTP_BUFFER_BYTES, HTTP_BUFFER_BYTES) })
-    }
-
     /// Whether nothing but TLS's own messages (a session ticket) is waiting on an idle connection.
     fn is_quiet(&mut self) -> io::Result<bool> {
         let StreamOwned { conn, sock } = &mut self.tls;
+        sock.deadline = Instant::now() + Duration::from_millis(REQUEST_MS_MAX);
         for _ in 0..IDLE_READS_MAX {
-            match conn.read_tls(&mut sock.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            match conn.read_tls(sock) {
+                // What would block is told as a time that is up.
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(true),
                 Ok(1..) => {
                     let state = conn.process_new_packets().map_err(io::Error::other)?;
                     if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {

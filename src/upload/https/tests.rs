@@ -244,7 +244,7 @@ impl Request {
             }
         }
         let mut request = Request { head, body: Vec::new(), certificate: None };
-        request.body.resize(request.header("content-length")?.parse().unwrap(), 0);
+        request.body.resize(request.header("content-length").map_or(0, |length| length.parse().unwrap()), 0);
         reader.read_exact(&mut request.body).ok()?;
         drop(reader);
         request.certificate = stream.conn.peer_certificates().map(|chain| chain[0].to_vec());
@@ -369,7 +369,7 @@ fn a_server_that_cannot_prove_its_name_gets_nothing() {
 
 #[test]
 fn a_server_without_approved_algorithms_is_refused() {
-    let refusal = TlsFault::Alert("HandshakeFailure".into());
+    let refusal = TlsFault::NothingInCommon("HandshakeFailure".into());
     let chacha: fn(&mut rustls::crypto::CryptoProvider) = |provider| {
         provider.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains("CHACHA"));
     };
@@ -556,7 +556,7 @@ pub(crate) fn proxy(answer: &'static str) -> (u16, Arc<Mutex<String>>) {
 fn a_proxy_is_asked_for_a_tunnel_and_tls_goes_through_it() {
     let server = Server::answering(&Kind { dns_name: "server.example", ..ORDINARY }, |_| ok("hello"));
     let (port, asked) = proxy("HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n");
-    let proxy = Proxy { host: "localhost".into(), port, credentials: Some("user:p@ss".into()) };
+    let proxy = Proxy { host: "localhost".into(), port, credentials: Some("user:p@ss".into()), tls: false };
     let client = Client::new(Options { proxy: Some(proxy), ..options() }).unwrap();
     // Only the proxy could know this name: it is not looked up here.
     let url = format!("https://server.example:{}/path", server.port);
@@ -572,7 +572,7 @@ fn a_proxy_is_asked_for_a_tunnel_and_tls_goes_through_it() {
 #[track_caller]
 fn check_proxy(answer: &'static str, expected: fn(&HttpsError) -> bool) {
     let (port, _) = proxy(answer);
-    let proxy = Proxy { host: "127.0.0.1".into(), port, credentials: None };
+    let proxy = Proxy { host: "127.0.0.1".into(), port, credentials: None, tls: false };
     let client = Client::with_limits(Options { proxy: Some(proxy), ..options() }, HASTY).unwrap();
     let error = client.post("https://server.example/", &[], b"x").unwrap_err();
     assert!(expected(&error), "{answer:?}: {error:?}");
@@ -585,17 +585,115 @@ fn a_proxy_that_refuses_is_told_from_one_that_is_none() {
     check_proxy("HTTP/1.0 502 Bad Gateway\r\n\r\n", |error| {
         matches!(error, HttpsError::ProxyRefused { status: 502, .. })
     });
-    check_proxy("220 smtp.example ESMTP\r\n\r\n", |error| matches!(error, HttpsError::Malformed(_)));
-    check_proxy("", |error| *error == HttpsError::ClosedEarly);
+    let none = |error: &HttpsError| matches!(error, HttpsError::NotSuchAProxy { hop, tls: false, .. } if hop.is_proxy);
+    check_proxy("220 smtp.example ESMTP\r\n\r\n", none);
+    check_proxy("\x15\x03\x03\0\x02\x02\x0a\r\n\r\n", none); // TLS's alert
+    check_proxy("", none);
+}
+
+/// A proxy that speaks TLS, asks its clients for a certificate, and after a good CONNECT copies bytes both ways.
+fn tls_proxy(kind: &Kind) -> Server {
+    Server::start(kind, |client| {
+        let Some(request) = Request::read(client) else { return };
+        assert_eq!(request.certificate, None, "the proxy has seen our certificate");
+        assert!(request.head.contains("\r\nProxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{}", request.head);
+        let target = request.head.split(' ').nth(1).unwrap().replace("server.example", "127.0.0.1");
+        let mut server = TcpStream::connect(target).unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        client.sock.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+        server.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+        while copy_what_is_there(client, &mut server) && copy_what_is_there(&mut server, client) {}
+    })
+}
+
+/// Whether the source is still open.
+fn copy_what_is_there(from: &mut impl Read, to: &mut impl Write) -> bool {
+    let mut part = [0; 16 * 1024];
+    match from.read(&mut part) {
+        Ok(0) => false,
+        Ok(count) => to.write_all(&part[..count]).and_then(|()| to.flush()).is_ok(),
+        Err(error) => matches!(error.kind(), std::io::ErrorKind::WouldBlock),
+    }
+}
+
+fn by_tls_proxy(port: u16, ca_file: &Path) -> Client {
+    let proxy = Proxy { tls: true, host: "localhost".into(), port, credentials: Some("user:p@ss".into()) };
+    let made = &*CLIENT_CERTIFICATE;
+    let identity = Identity { certificate_pem: made.certificate_pem.as_bytes(), key_pem: made.key_pem.as_bytes() };
+    let options =
+        Options { identity: Some(identity), ca_file: Some(ca_file), proxy: Some(proxy), ..Options::default() };
+    Client::new(options).unwrap()
+}
+
+#[test]
+fn tls_to_the_server_travels_in_tls_to_the_proxy() {
+    for version in rustls::ALL_VERSIONS {
+        let versions = core::slice::from_ref(version);
+        let server = Server::answering(&Kind { dns_name: "server.example", versions, ..ORDINARY }, |request| {
+            assert!(request.certificate.is_some());
+            ok(&request.body.len().to_string())
+        });
+        let proxy = tls_proxy(&Kind { versions, ..ORDINARY });
+        let client = by_tls_proxy(proxy.port, &AUTHORITY.file);
+        let url = format!("https://server.example:{}/path", server.port);
+        for length in [1, 300_000, 0] {
+            let answer = client.post(&url, &[], &vec![b'x'; length]).unwrap();
+            assert_eq!(answer.body, length.to_string().as_bytes(), "{version:?}");
+        }
+        assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+        assert_eq!(proxy.connections.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_prove_its_name_is_not_told_the_password() {
+    let check = |kind: &Kind, ca_file: &Path, expected: TlsFault| {
+        let proxy = Server::answering(kind, |_| panic!("the password got through"));
+        let error = by_tls_proxy(proxy.port, ca_file).post("https://server.example/", &[], b"").unwrap_err();
+        assert!(matches!(&error, HttpsError::ProxyTls { fault, .. } if *fault == expected), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("the certificate of the proxy localhost:{}", proxy.port)), "{text}");
+    };
+    let other = Authority::new("a proxy's test CA");
+    check(&ORDINARY, &other.file, TlsFault::UnknownIssuer);
+    check(&Kind { dns_name: "elsewhere.example", ..ORDINARY }, &AUTHORITY.file, TlsFault::WrongName);
+    check(&Kind { valid: ["200101000000Z", "210101000000Z"], ..ORDINARY }, &AUTHORITY.file, TlsFault::Expired);
+}
+
+#[test]
+fn a_proxy_without_tls_that_is_written_https_is_told_to_be_written_http() {
+    for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
+        let port = listen(move |mut stream| {
+            let _ = stream.read(&mut [0; 1000]);
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        let error = by_tls_proxy(port, &AUTHORITY.file).post("https://server.example/", &[], b"").unwrap_err();
+        assert!(matches!(&error, HttpsError::NotSuchAProxy { tls: true, .. }), "{answer:?}: {error:?}");
+        assert!(error.to_string().contains("write http:// in the proxy setting"), "{error}");
+    }
+}
+
+#[test]
+fn hosts_of_no_proxy_are_reached_without_it() {
+    let server = Server::answering(&ORDINARY, |_| ok("direct"));
+    let unused = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let client = |no_proxy| {
+        let proxy = Proxy { tls: true, host: "127.0.0.1".into(), port: unused, credentials: None };
+        Client::with_limits(Options { proxy: Some(proxy), no_proxy, ..options() }, HASTY).unwrap()
+    };
+    assert_eq!(client("127.0.0.0/8").post(&server.url(), &[], b"").unwrap().body, b"direct");
+    let error = client("localhost.example").post(&server.url(), &[], b"").unwrap_err();
+    assert!(matches!(&error, HttpsError::NotReached { hop, .. } if hop.is_proxy), "{error:?}");
 }
 
 #[test]
 fn a_proxy_is_looked_up_and_reached_first() {
-    let lost = Proxy { host: "proxy.invalid".into(), port: 1, credentials: None };
+    let lost = Proxy { host: "proxy.invalid".into(), port: 1, credentials: None, tls: false };
     let error = Client::new(Options { proxy: Some(lost), ..options() }).unwrap().post("https://a.b/", &[], b"");
     assert!(matches!(&error, Err(HttpsError::NameNotFound { hop, .. }) if hop.is_proxy), "{error:?}");
     let unused = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let closed = Proxy { host: "127.0.0.1".into(), port: unused.port(), credentials: Some("u:secret".into()) };
+    let closed =
+        Proxy { host: "127.0.0.1".into(), port: unused.port(), credentials: Some("u:secret".into()), tls: false };
     let error = Client::new(Options { proxy: Some(closed), ..options() }).unwrap().post("https://a.b/", &[], b"");
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("the proxy 127.0.0.1:") && !error.contains("secret"), "{error}");
