@@ -93,7 +93,9 @@ pub enum TlsFault {
     Alert(String),
     /// The two sides share no approved protocol, suite, group or signature.
     NothingInCommon(String),
-    /// Anything else: not TLS at all, a bad record.
+    /// The server does what TLS does not allow.
+    Misbehaved(String),
+    /// Not TLS at all, a bad record.
     Broken(String),
 }
 
@@ -177,7 +179,8 @@ impl From<&rustls::Error> for TlsFault {
             rustls::Error::InvalidCertificate(reason) => reason.into(),
             rustls::Error::AlertReceived(alert) => of_alert(*alert),
             rustls::Error::PeerIncompatible(reason) => TlsFault::NothingInCommon(format!("{reason:?}")),
-            other => TlsFault::Broken(other.to_string()),
+            rustls::Error::InvalidMessage(_) => TlsFault::Broken(error.to_string()),
+            other => TlsFault::Misbehaved(other.to_string()),
         }
     }
 }
@@ -209,6 +212,18 @@ impl From<&CertificateError> for TlsFault {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYetValid,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongName,
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                TlsFault::Certificate("not signed by an approved algorithm, RSA or ECDSA with SHA-2".to_owned())
+            }
+            // The library does not tell the two apart.
+            CertificateError::BadSignature => {
+                TlsFault::Certificate("a bad signature, or an RSA key of fewer than 2,048 bits".to_owned())
+            }
+            CertificateError::InvalidPurposeContext { .. } => {
+                TlsFault::Certificate("it is none for servers".to_owned())
+            }
+            CertificateError::Other(other) => TlsFault::Certificate(other.0.to_string()),
             other => TlsFault::Certificate(other.to_string()),
         }
     }
@@ -234,7 +249,10 @@ impl fmt::Display for HttpsError {
                 write!(f, "{hop} was not reached ({cause}): {advice}")
             }
             HttpsError::ProxyRefused { hop, status: 407 } => {
-                write!(f, "{hop} wants another user and password (407): set user:password@ in the proxy setting")
+                write!(
+                    f,
+                    "{hop} asks for a user and a password, or others than are set (407): write them as user:password@ in the proxy setting"
+                )
             }
             HttpsError::ProxyRefused { hop, status } if *status >= 500 => {
                 write!(f, "{hop} could not reach the server ({status}): ask whoever runs the proxy")
@@ -303,6 +321,9 @@ impl TlsFault {
                 "{who} offers no TLS that is approved here ({what}): it needs TLS 1.3, or 1.2 with extended master secret, \
                  AES-GCM, P-256 or P-384, and SHA-2",
             ),
+            TlsFault::Misbehaved(what) => {
+                write!(f, "{who} breaks the rules of TLS ({what}): ask whoever runs it, or a proxy on the way")
+            }
             TlsFault::Broken(what) => {
                 write!(f, "TLS with {who} failed ({what}): is the endpoint really an https:// one?")
             }
