@@ -1,6 +1,7 @@
 //! End to end: the real programs, the binary under test, and a service that checks what Azure checks. One scenario a file; its first comment tells it.
 //!
-//! Needs rsyslogd (package rsyslog), syslog-ng (package syslog-ng-core, or `OMSD_SYSLOG_NG` naming the program), logger (bsdutils) and strace.
+//! Needs rsyslogd (package rsyslog), syslog-ng (package syslog-ng-core, or `OMSD_SYSLOG_NG` naming the program), logger (bsdutils), strace, openssl,
+//! nginx, stunnel (stunnel4), squid (squid-openssl) and tinyproxy (tinyproxy-bin).
 //! `OMSD_BIN` names the binary under test.
 #![expect(
     clippy::std_instead_of_core,
@@ -28,6 +29,7 @@ mod onboard_refused_leaves_all_as_it_was;
 mod onboard_writes_the_identity;
 mod one_stream_never_holds_another;
 mod perf_records_reach_the_service;
+mod proxy_real;
 mod refused_record_is_set_aside;
 mod render_prints_the_item;
 mod requests_are_as_large_as_configured;
@@ -44,6 +46,9 @@ mod sigterm_stops_within_two_seconds;
 mod sigusr1_flushes_at_once;
 mod status_tells_what_happened;
 mod syslog_ng_forwards;
+mod tls_hello;
+mod tls_malformed;
+mod tls_matrix;
 mod upload_child_is_killed;
 mod uploads_by_name_and_uncompressed;
 mod wrong_ca_is_refused_and_data_kept;

@@ -3,11 +3,13 @@
 //! `OMSD_BIN` names the binary under test (default: the one cargo built), `OMSD_SYSLOG_NG` syslog-ng's.
 //! Nothing sleeps for a fixed time: every wait ends with what it waits for, or fails at its deadline and shows all there is to know.
 
+pub mod authority;
 mod memory;
 mod messages;
 mod omsd;
 mod peers;
 mod proxy;
+mod servers;
 mod site;
 
 pub use memory::{Watch, children_of};
@@ -15,6 +17,7 @@ pub use messages::Numbered;
 pub use omsd::{Omsd, Output, command, run};
 pub use peers::{Rsyslog, SyslogNg, logger, send_over_tcp};
 pub use proxy::Proxy;
+pub use servers::Server;
 pub use site::{Site, Source, mode, temp_dir};
 
 use std::path::PathBuf;

@@ -135,7 +135,7 @@ impl Drop for Relay {
 
 /// The path of a program; a scenario without its program fails and says what to install.
 #[track_caller]
-fn find(program: &str, package: &str) -> PathBuf {
+pub(super) fn find(program: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let standard = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(standard).map(|dir| dir.join(program)).find(|file| file.is_file());

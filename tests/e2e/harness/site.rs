@@ -128,6 +128,13 @@ impl Site {
         std::fs::write(self.etc("ca.pem"), pem).expect("ca.pem is written");
     }
 
+    /// Has omsd send its data to another server than the stand-in.
+    pub fn send_to(&self, url: &str) {
+        let conf = self.etc("conf/omsadmin.conf");
+        let text = std::fs::read_to_string(&conf).expect("omsadmin.conf is there");
+        std::fs::write(&conf, text.replace(&self.standin.url(), url)).expect("omsadmin.conf is written");
+    }
+
     /// Writes a configuration with these sources. `keys`: lines for the `<match>`, in place of the defaults that make a scenario short.
     pub fn configure(&self, sources: &[Source], keys: &str) {
         const DEFAULTS: [&str; 4] =
