@@ -134,6 +134,7 @@ fn every_written_difference_has_its_reason_and_its_test() {
         include_str!("../../src/collect/remote.rs"),
         include_str!("../../src/collect/system.rs"),
         include_str!("../../src/collect/volumes.rs"),
+        include_str!("../../src/onboard/certificate.rs"),
         include_str!("../../src/upload/oms.rs"),
         include_str!("../../src/upload/proxy.rs"),
         include_str!("../../src/upload/https/tests.rs"),

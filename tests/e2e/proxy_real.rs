@@ -107,6 +107,7 @@ fn each_way_through_a_proxy_or_why_there_is_none() {
             Refused("refuses to connect to the server (403): have it allowed there"),
         ),
         row("tinyproxy", Proxy::Tinyproxy(""), "http://127.0.0.1:PORT", Through),
+        row("tinyproxy by IPv6", Proxy::Tinyproxy("Listen ::1"), "http://[::1]:PORT/", Through),
         row("tinyproxy wants a password", tiny(), "user:tinysecret@127.0.0.1:PORT", Through),
         row("tinyproxy wants a password, none is set", tiny(), "127.0.0.1:PORT", Refused("(407)")),
         row("tinyproxy allows another port", Proxy::Tinyproxy("ConnectPort 443"), "127.0.0.1:PORT", Refused("(403)")),

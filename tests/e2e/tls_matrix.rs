@@ -160,6 +160,28 @@ fn only_good_certificates_are_believed() {
     );
 }
 
+#[test]
+fn no_new_handshake_begins_within_a_connection() {
+    let made = ordinary();
+    let mut server = Server::openssl(made.dir(), &format!("{RSA} -tls1_2"));
+    let (_site, omsd) = agent(&made, &["root"], server.port);
+    wait_until("a request arrives", || server.output().contains("POST "));
+    assert!(server.type_in("R\n"), "the server asks for it");
+    wait_until("the server is told no", || server.output().contains(":no renegotiation:"));
+    omsd.wait_for_stderr("the connection was closed before the answer");
+}
+
+#[test]
+fn new_keys_within_a_connection_are_taken() {
+    let made = ordinary();
+    let mut server = Server::openssl(made.dir(), &format!("{RSA} -tls1_3 -msg"));
+    let (site, omsd) = agent(&made, &["root"], server.port);
+    wait_until("a request arrives", || server.output().contains("POST "));
+    assert!(server.type_in("K\n"), "the server changes its keys and asks for ours");
+    wait_until("new keys", || server.output().contains(", KeyUpdate"));
+    expect_data(&site, &omsd, &mut server, true);
+}
+
 /// Authorities `root` and `other`, and good servers' certificates by the first.
 fn ordinary() -> Arc<Certificates> {
     let made = Certificates::new();
@@ -245,24 +267,32 @@ fn check(row: Row) {
         Program::Nginx(lines) => Server::nginx(dir, lines),
         Program::Stunnel(lines) => Server::stunnel(dir, plain_server(), lines),
     };
-    let site = Site::new();
-    site.write_ca(&row.certificates.bundle(row.trusted));
-    site.send_to(&format!("https://localhost:{}", server.port));
-    site.configure(&[], "");
-    site.add_heartbeat();
-    let omsd = site.start();
+    let (site, omsd) = agent(&row.certificates, row.trusted, server.port);
     match row.refused {
         None => expect_data(&site, &omsd, &mut server, matches!(row.program, Program::Openssl(_))),
         Some(reason) => expect_refusal(&site, &omsd, &server, reason),
     }
 }
 
+/// A running agent that sends to this port of localhost.
+fn agent(made: &Certificates, trusted: &[&str], port: u16) -> (Site, Omsd) {
+    let site = Site::new();
+    site.write_ca(&made.bundle(trusted));
+    site.send_to(&format!("https://localhost:{port}"));
+    site.configure(&[], "");
+    site.add_heartbeat();
+    let omsd = site.start();
+    (site, omsd)
+}
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
 /// openssl's server prints what it is sent, and sends what is typed.
 fn expect_data(site: &Site, omsd: &Omsd, server: &mut Server, typed: bool) {
     if typed {
         wait_until("a request arrives", || server.output().contains("POST ") || omsd.stderr().contains("put off"));
         assert!(server.output().contains("POST /OperationalData.svc/PostJsonDataItems HTTP/1.1"), "{}", omsd.stderr());
-        assert!(server.type_in("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+        assert!(server.type_in(ANSWER));
     }
     wait_until("data is sent", || {
         site.stream("heartbeat")["sent"].as_u64() > Some(0) || omsd.stderr().contains("put off")

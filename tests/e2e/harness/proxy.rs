@@ -14,14 +14,28 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one that wants this `Proxy-Authorization`.
     pub fn start(authorization: &str) -> Self {
+        let wanted = format!("proxy-authorization: {}", authorization.to_lowercase());
+        Self::serving(move |lines| {
+            let authorized = lines.iter().any(|line| line.to_lowercase() == wanted);
+            authorized.then(|| target(lines)).flatten()
+        })
+    }
+
+    /// Starts one that leads everybody to this port of the loopback address, whatever name they ask for.
+    pub fn leading_to(port: u16) -> Self {
+        Self::serving(move |lines| target(lines).map(|_| format!("127.0.0.1:{port}")))
+    }
+
+    /// `lead`: from the lines of a request to where it goes, if it goes anywhere.
+    fn serving(lead: impl Fn(&[String]) -> Option<String> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("it has an address").port();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (notes, wanted) = (asked.clone(), format!("proxy-authorization: {}", authorization.to_lowercase()));
+        let (notes, lead) = (asked.clone(), Arc::new(lead));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (notes, wanted) = (notes.clone(), wanted.clone());
-                std::thread::spawn(move || serve(client, &wanted, &notes));
+                let (notes, lead) = (notes.clone(), lead.clone());
+                std::thread::spawn(move || serve(client, &*lead, &notes));
             }
         });
         Self { port, asked }
@@ -33,7 +47,12 @@ impl Proxy {
     }
 }
 
-fn serve(client: TcpStream, wanted: &str, notes: &Mutex<Vec<String>>) -> io::Result<()> {
+/// What a CONNECT asks for.
+fn target(lines: &[String]) -> Option<String> {
+    Some(lines.first()?.strip_prefix("CONNECT ")?.strip_suffix(" HTTP/1.1")?.to_owned())
+}
+
+fn serve(client: TcpStream, lead: &impl Fn(&[String]) -> Option<String>, notes: &Mutex<Vec<String>>) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut lines = Vec::new();
     loop {
@@ -43,11 +62,8 @@ fn serve(client: TcpStream, wanted: &str, notes: &Mutex<Vec<String>>) -> io::Res
         }
         lines.push(line.trim_end().to_owned());
     }
-    let first = lines.first().cloned().unwrap_or_default();
-    notes.lock().expect("no thread panicked").push(first.clone());
-    let authorized = lines.iter().any(|line| line.to_lowercase() == wanted);
-    let target = first.strip_prefix("CONNECT ").and_then(|rest| rest.strip_suffix(" HTTP/1.1"));
-    let (Some(target), true) = (target, authorized) else {
+    notes.lock().expect("no thread panicked").push(lines.first().cloned().unwrap_or_default());
+    let Some(target) = lead(&lines) else {
         return (&client).write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
     };
     let server = TcpStream::connect(target)?;
