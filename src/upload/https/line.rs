@@ -21,7 +21,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
 
-use super::{Hop, HttpsError};
+use super::{Hop, HttpsError, TlsFault};
 use crate::limits::{ANSWER_HEADER_BYTES_MAX, HTTP_BUFFER_BYTES, REQUEST_MS_MAX};
 use crate::upload::proxy::{Proxy, goes_past};
 
@@ -254,7 +254,7 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if let Some(done) = self.in_proxy_tls(|tls| tls.read(bytes)) {
+        if let Some(done) = self.in_proxy_tls(|tls| read_on(tls, bytes)) {
             return done;
         }
         loop {
@@ -292,6 +292,17 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         self.in_proxy_tls(|tls| tls.flush()).unwrap_or(Ok(()))
+    }
+}
+
+/// Reads from a TLS stream. A message that it answers by itself (a request for renegotiation, which it declines) ends its read
+/// with "would block", although the socket below waits: that one says that its time is up in other words.
+fn read_on(tls: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match tls.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
     }
 }
 
@@ -355,7 +366,8 @@ impl Transport for Line {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.tls.sock.deadline = deadline(timeout);
-        let count = self.tls.read(self.buffers.input_append_buf()).map_err(|error| for_ureq(error, timeout))?;
+        let count =
+            read_on(&mut self.tls, self.buffers.input_append_buf()).map_err(|error| for_ureq(error, timeout))?;
         self.buffers.input_appended(count);
         Ok(count > 0)
     }
@@ -377,6 +389,8 @@ fn for_ureq(error: io::Error, timeout: NextTimeout) -> ureq::Error {
     match HttpsError::from_io(&error, "") {
         HttpsError::TimedOut(_) => ureq::Error::Timeout(timeout.reason),
         HttpsError::ClosedEarly => ureq::Error::Io(error),
+        // The two had something in common before: it is a second handshake that the server wants.
+        HttpsError::Tls(TlsFault::NothingInCommon(alert)) => HttpsError::Tls(TlsFault::Alert(alert)).into(),
         other => other.into(),
     }
 }
