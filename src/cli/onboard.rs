@@ -20,7 +20,7 @@ pub fn command(arguments: &[String]) -> Exit {
     ended(|| {
         // Before anything else, and whether or not the rest is right: a key on the command line must not stay in ps, nor
         // must a proxy's password.
-        let hidden = hide(&options, arguments, "key") & hide(&options, arguments, "proxy");
+        let hidden = hide_secrets(&options, arguments);
         let matches = parse(&options, BRIEF, arguments)?;
         if matches.free.first().is_some_and(|word| word == "list") {
             return list(&matches);
@@ -49,10 +49,12 @@ fn all_options() -> Options {
     options
 }
 
-/// Overwrites the value of an option, if it is there.
-fn hide(options: &Options, arguments: &[String], name: &str) -> bool {
-    let value = options.parse(arguments).ok().and_then(|matches| matches.opt_str(name));
-    value.is_none_or(|value| value.is_empty() || arguments::hide(&value))
+/// Overwrites the key, and the proxy if it has a password; whether all of them are gone.
+fn hide_secrets(options: &Options, arguments: &[String]) -> bool {
+    let Ok(matches) = options.parse(arguments) else { return true };
+    let proxy = matches.opt_str("proxy").filter(|setting| setting.contains('@'));
+    let secrets = matches.opt_str("key").into_iter().chain(proxy);
+    secrets.filter(|secret| !arguments::hide(secret)).count() == 0
 }
 
 fn register(matches: &Matches) -> Result<Exit, Exit> {

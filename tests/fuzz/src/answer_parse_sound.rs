@@ -9,7 +9,7 @@ use omsd::upload::admin_conf::AdminConf;
 use omsd::upload::guid::is_guid;
 use omsd::upload::https::{Answer, retry_after_s, tunnel_status, unix_from_http_date};
 use omsd::upload::oms::judge;
-use omsd::upload::proxy::Proxy;
+use omsd::upload::proxy::{Proxy, goes_past};
 use omsd::upload::wire::{self, ANSWER_BYTES_MAX, Decoded, LENGTH_BYTES};
 use omsd::upload::{Outcome, Verdict};
 
@@ -139,6 +139,7 @@ fn check_admin_conf(text: &str) {
 }
 
 fn check_proxy(text: &str) {
+    let _ = goes_past(text, text);
     match Proxy::parse(text) {
         Ok(Some(proxy)) => {
             assert!(!proxy.host.is_empty() && proxy.port > 0);
