@@ -40,11 +40,16 @@ impl Watch {
         Self { done, watcher }
     }
 
+    /// What it saw; a child that lived for a moment only may be missed.
+    pub fn end_at_once(self) -> Peak {
+        self.done.store(true, Ordering::SeqCst);
+        self.watcher.join().expect("the watcher does not panic")
+    }
+
     /// What it saw; fails if that was nothing.
     #[track_caller]
     pub fn end(self) -> Peak {
-        self.done.store(true, Ordering::SeqCst);
-        let peak = self.watcher.join().expect("the watcher does not panic");
+        let peak = self.end_at_once();
         assert!(peak.parent_kb > 0 && peak.child_kb > 0, "parent or child was never seen: {peak:?}");
         peak
     }

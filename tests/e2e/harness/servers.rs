@@ -158,10 +158,11 @@ fn authentication(dir: &Path, (user, password): (&str, &str)) -> String {
     let output = Command::new("openssl").args(["passwd", "-apr1", password]).output().expect("openssl runs");
     let hash = String::from_utf8(output.stdout).expect("a hash is ASCII");
     std::fs::write(dir.join("passwords"), format!("{user}:{}\n", hash.trim())).expect("passwords are written");
+    // Started as root, squid becomes another user, who may not reach where its package was unpacked.
+    std::fs::copy(squid_helper(), dir.join("helper")).expect("squid's helper is copied");
     format!(
-        "auth_param basic program {} {}/passwords\nacl known proxy_auth REQUIRED\nhttp_access deny !known\n",
-        squid_helper().display(),
-        dir.display()
+        "auth_param basic program {d}/helper {d}/passwords\nacl known proxy_auth REQUIRED\nhttp_access deny !known\n",
+        d = dir.display()
     )
 }
 
