@@ -1,17 +1,18 @@
 //! The one door to ureq and rustls: POST requests over verified TLS, by whatever proxy, with bounds on time and memory.
 //!
 //! ```text
-//!  Client::post ─> ureq (HTTP/1.1, one connection kept alive) ─> line: name ─> TCP ─> CONNECT ─> TLS
+//!  Client::post ─> ureq (HTTP/1.1, one connection kept alive) ─> names: addresses ─> line: TCP ─> CONNECT ─> TLS
 //!                                                               tls:  approved algorithms, client identity
 //!                                                               trust: whose certificates are believed
 //! ```
 //!
-//! No thread is ever started: ureq's own resolver would start one, so `line` brings ours. Redirects are not followed, the
+//! No thread is ever started: ureq's own resolver would start one, so `names` brings ours. Redirects are not followed, the
 //! environment's proxy variables are not looked at, the server's certificate is always verified.
 
 mod answer;
 mod error;
 mod line;
+mod names;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
@@ -99,7 +100,7 @@ impl Client {
         let proxy_tls = if wants_tls { Some(Arc::new(tls::configuration(roots, None)?)) } else { None };
         let route = Arc::new(line::Route { proxy: options.proxy, no_proxy: options.no_proxy.to_owned() });
         let connector = line::Connector { tls: Arc::new(tls), proxy_tls, route: route.clone() };
-        let resolver = line::FirstHop { route };
+        let resolver = names::FirstHop { route };
         Ok(Client { agent: ureq::Agent::with_parts(configuration(limits), connector, resolver), fips })
     }
 

@@ -1,4 +1,4 @@
-//! The line to the server: name, TCP, TLS to the proxy if it wants that, the proxy's tunnel, TLS; each step under one deadline.
+//! The line to the server: TCP, TLS to the proxy if it wants that, the proxy's tunnel, TLS; each step under one deadline.
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -10,15 +10,13 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::Instant;
 
 use base64::Engine;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Stream, StreamOwned};
-use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
 
 use super::{Hop, HttpsError, TlsFault};
@@ -35,42 +33,13 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn proxy_to(&self, host: &str) -> Option<&Proxy> {
+    pub(super) fn proxy_to(&self, host: &str) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|_| !goes_past(&self.no_proxy, host))
     }
 }
 
-/// Finds the addresses of the first hop: the proxy's if there is one, else the server's. In place, by the C library, without
-/// a time limit of its own: a thread would be the price of one, and the upload child has a deadline from outside.
-#[derive(Debug)]
-pub(super) struct FirstHop {
-    pub route: Arc<Route>,
-}
-
-impl Resolver for FirstHop {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let server = target(uri)?;
-        let proxy = self.route.proxy_to(server.0);
-        let (host, port) = proxy.map_or(server, |proxy| (proxy.host.as_str(), proxy.port));
-        let hop = Hop { name: host.to_owned(), is_proxy: proxy.is_some() };
-        let found = match (host, port).to_socket_addrs() {
-            Ok(found) => found,
-            Err(error) => return Err(HttpsError::NameNotFound { hop, cause: error.to_string() }.into()),
-        };
-        let mut addresses = self.empty();
-        found.take(ADDRESSES_MAX).for_each(|address| addresses.push(address));
-        if addresses.is_empty() {
-            return Err(HttpsError::NameNotFound { hop, cause: "no address".to_owned() }.into());
-        }
-        Ok(addresses)
-    }
-}
-
-/// What [`ResolvedSocketAddrs`] holds.
-const ADDRESSES_MAX: usize = 16;
-
 /// Host without brackets, and port, of an `https://` URL.
-fn target(uri: &Uri) -> Result<(&str, u16), HttpsError> {
+pub(super) fn target(uri: &Uri) -> Result<(&str, u16), HttpsError> {
     let host = uri.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() {
         return Err(HttpsError::BadRequest("the URL names no host".to_owned()));
