@@ -82,6 +82,18 @@ pub const UPLOAD_MS_MAX: u64 = 120_000;
 pub const LINGER_MS: u64 = 10_000;
 /// Time to open a connection, TLS included.
 pub const CONNECT_MS_MAX: u64 = 30_000;
+/// Time that one of several addresses has to take a connection before the next is tried: a lost first packet is sent again within it.
+pub const CONNECT_TRY_MS: u64 = 3_000;
+/// Time to find the addresses of a name, all name servers and search domains together.
+pub const LOOKUP_MS_MAX: u64 = 15_000;
+/// Time that a name server has before the next one is asked, too.
+pub const LOOKUP_STEP_MS: u64 = 2_000;
+/// Bytes of `/etc/hosts` that are looked at.
+pub const HOSTS_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of `/etc/resolv.conf` that are looked at.
+pub const RESOLV_CONF_BYTES_MAX: u64 = 16 * 1024;
+/// Search domains of it that are tried.
+pub const SEARCH_MAX: usize = 16;
 /// Time to wait for an answer once the request is sent.
 pub const ANSWER_MS_MAX: u64 = 60_000;
 /// Time from SIGTERM to exit.
@@ -186,6 +198,7 @@ const _: () = assert!(RETRY_MS_MAX <= CONFIG_TIME_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
 const _: () = assert!(DRAIN_MS_MAX + STOP_MS_MAX / 2 < STOP_MS_MAX); // reading, then waiting for an answer, then a sync
 const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(6 * LOOKUP_STEP_MS < LOOKUP_MS_MAX); // three name servers, each asked twice
 const _: () = assert!(CONNECT_MS_MAX + ANSWER_MS_MAX + ANSWER_BODY_MS_MAX < REQUEST_MS_MAX);
 const _: () = assert!(REMOTE_MAX * 56 < 64 * 1024); // answers of seven numbers each
 const _: () = assert!(ANSWER_HEADER_BYTES_MAX < HTTP_BUFFER_BYTES); // a full buffer is an error, not a stall

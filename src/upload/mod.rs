@@ -13,6 +13,7 @@ pub mod child;
 pub mod chunk;
 #[cfg(feature = "std")]
 pub mod deflate;
+pub mod dns;
 #[cfg(feature = "std")]
 pub mod fips;
 pub mod guid;

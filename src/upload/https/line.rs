@@ -20,7 +20,7 @@ use ureq::http::Uri;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
 
 use super::{Hop, HttpsError, TlsFault};
-use crate::limits::{ANSWER_HEADER_BYTES_MAX, HTTP_BUFFER_BYTES, REQUEST_MS_MAX};
+use crate::limits::{ANSWER_HEADER_BYTES_MAX, CONNECT_TRY_MS, HTTP_BUFFER_BYTES, REQUEST_MS_MAX};
 use crate::upload::proxy::{Proxy, goes_past};
 
 /// The way to each server.
@@ -120,26 +120,44 @@ fn deadline(timeout: NextTimeout) -> Instant {
     Instant::now() + timeout.not_zero().map_or(most, |left| (*left).min(most))
 }
 
-/// Tries the addresses in their order. Each but the last has half of the time that is left, so that a black hole in front
-/// of a good address does not use it up.
+/// Tries the addresses in their order, each for a moment, then those that were only slow with the time that is left: a black
+/// hole in front of a good address costs that moment, and a slow network is waited for all the same.
 fn open(addresses: &[SocketAddr], hop: &Hop, deadline: Instant) -> Result<Socket, HttpsError> {
     let mut cause = String::new();
-    for (index, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = if index + 1 == addresses.len() { left } else { left / 2 };
-        if share.is_zero() {
-            break;
+    let mut slow: Vec<&SocketAddr> = Vec::new();
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let mut connect = |address: &SocketAddr, share: Duration| {
+        let opened = TcpStream::connect_timeout(address, share).and_then(|stream| Socket::new(stream, deadline));
+        opened.map_err(|error| {
+            cause = format!("{}: {}", address.ip(), plain(&error));
+            error.kind() == io::ErrorKind::TimedOut
+        })
+    };
+    if addresses.len() == 1 {
+        slow.extend(addresses);
+    } else {
+        for address in addresses {
+            match connect(address, left().min(Duration::from_millis(CONNECT_TRY_MS)).max(A_TICK)) {
+                Ok(socket) => return Ok(socket),
+                Err(true) => slow.push(address),
+                Err(false) => {}
+            }
         }
-        match TcpStream::connect_timeout(address, share).and_then(|stream| Socket::new(stream, deadline)) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => cause = format!("{}: {}", address.ip(), plain(&error)),
+    }
+    for (index, address) in slow.iter().enumerate() {
+        let others = u32::try_from(slow.len() - index).unwrap_or(1);
+        if let Ok(socket) = connect(address, (left() / others).max(A_TICK)) {
+            return Ok(socket);
         }
     }
     Err(HttpsError::NotReached { hop: hop.clone(), cause })
 }
 
+/// The system takes no time limit of zero.
+const A_TICK: Duration = Duration::from_millis(1);
+
 /// The system's words without `(os error 111)`.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
