@@ -123,6 +123,12 @@ pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
 /// Characters of a workspace key as it is written; real ones have 88.
 pub const SHARED_KEY_TEXT_BYTES_MAX: u64 = 1023;
+/// Interval of topology heartbeats until the service says another: default of `run_interval`.
+pub const TOPOLOGY_MS_DEFAULT: u64 = 20 * 60 * 1000;
+/// Time for a topology heartbeat with all that may follow it: at most four requests and a new key. Killed, it goes on the next time.
+pub const VISIT_MS_MAX: u64 = 300_000;
+/// There is no second attempt at a new certificate before this, however often the service asks.
+pub const RENEWAL_MS_MIN: u64 = 60 * 60 * 1000;
 /// Losses are told upstream at most this often.
 pub const REPORT_MS: u64 = 60_000;
 /// Bytes of the file of refused records; as much again stands in the one before it.

@@ -3,6 +3,7 @@
 mod deadline;
 mod heartbeat;
 mod inflow;
+mod keeper;
 pub mod log;
 pub mod paths;
 mod rejected;
@@ -29,6 +30,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use heartbeat::Beat;
 use inflow::Inflow;
+use keeper::Keeper;
 use log::Log;
 use paths::Paths;
 use sampler::{Cause, Missed, Sampler};
@@ -58,6 +60,8 @@ pub struct Agent {
     uploader: Uploader,
     beat: Beat,
     sampler: Sampler,
+    /// `None` where no identity is needed.
+    keeper: Option<Keeper>,
     /// `None` in a demo, which leaves nothing behind.
     status: Option<status::Writer>,
     log: Log,
@@ -131,6 +135,7 @@ impl Agent {
             self.report(now_ms);
             self.keep(now_ms);
             self.upload(&set[1..first_source], now_ms);
+            self.keep_identity(now_ms);
             self.rest(now_ms);
         }
     }
@@ -164,6 +169,7 @@ impl Agent {
             self.uploader.deadline_ms(&self.ring),
             self.beat.deadline_ms(),
             self.sampler.deadline_ms(),
+            self.keeper.as_ref().and_then(Keeper::deadline_ms),
             self.has_unreported().then_some(timers.report_at_ms),
             (wanted.datagrams == Datagrams::Filling).then_some(now_ms + FILLING_MS),
             self.sources.deadline_ms(wanted, now_ms),
@@ -269,7 +275,19 @@ impl Agent {
         let (destination, paths) = (&self.config.destination, &self.paths);
         let answered =
             self.uploader.turn(&mut self.ring, set, now_ms, &mut self.log, || make_destination(destination, paths));
-        if answered && let Some(status) = &self.status {
+        if answered {
+            self.write_status_soon(now_ms);
+        }
+    }
+
+    fn keep_identity(&mut self, now_ms: u64) {
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.turn(now_ms, &mut self.log)) {
+            self.write_status_soon(now_ms);
+        }
+    }
+
+    fn write_status_soon(&mut self, now_ms: u64) {
+        if let Some(status) = &self.status {
             self.timers.status_at_ms = self.timers.status_at_ms.min(status.not_before_ms().max(now_ms));
         }
     }
@@ -301,7 +319,7 @@ impl Agent {
             samples: self.sampler.account,
         };
         let Some(status) = &mut self.status else { return };
-        if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, intake) {
+        if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, self.keeper.as_ref(), intake) {
             let text = format_args!("the status file cannot be written: {error}");
             self.log.limited(now_ms, LogLevel::Warn, "status", text);
         }
@@ -326,6 +344,9 @@ impl Agent {
         self.log.set_level(self.settings.log_level(&config));
         self.uploader.configure(&config.buffer);
         self.beat = Beat::new(config.heartbeat_ms, now_ms);
+        if (&config.destination, config.topology_ms) != (&self.config.destination, self.config.topology_ms) {
+            self.keeper = start::keeper(&config, &self.paths, now_ms);
+        }
         if config.perf != self.config.perf {
             self.sampler.configure(&config.perf, now_ms, clock::wall_us() / 1000);
         }

@@ -1,6 +1,7 @@
 //! From a command line to a running loop: what must be there before the first message is taken.
 
 use super::heartbeat::Beat;
+use super::keeper::Keeper;
 use super::log::Log;
 use super::paths::{self, Paths};
 use super::sampler::Sampler;
@@ -130,6 +131,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
         beat: Beat::new(config.heartbeat_ms, now_ms),
         // `--root` is about our own files, not the kernel's.
         sampler: Sampler::new(&config.perf, Path::new("/"), now_ms, clock::wall_us() / 1000),
+        keeper: keeper(&config, &paths, now_ms),
         timers: Timers::new(now_ms),
         log,
         settings,
@@ -194,6 +196,14 @@ fn demo_config() -> Config {
     };
     config.perf = Vec::from([Object::Processor, Object::Memory].map(source));
     config
+}
+
+/// Who looks after the identity that records are sent with; `None` where none is needed.
+pub fn keeper(config: &Config, paths: &Paths, now_ms: u64) -> Option<Keeper> {
+    match &config.destination {
+        Destination::Oms(files) => Some(Keeper::new(paths.root(), files, config.topology_ms, now_ms)),
+        Destination::Stdout => None,
+    }
 }
 
 /// Opens the sources of a configuration.

@@ -1,5 +1,6 @@
 //! The status file: what the running agent does, written for `omsd status` and for anyone who reads JSON.
 
+use super::keeper::Keeper;
 use super::paths::Paths;
 use super::report;
 use super::sampler::Account;
@@ -53,6 +54,8 @@ pub struct Status {
     pub samples: SamplesStatus,
     /// Deliveries.
     pub upload: UploadStatus,
+    /// The identity that records are sent with, one at most.
+    pub identities: Vec<IdentityStatus>,
     /// One for each stream that ever held a record.
     pub streams: Vec<StreamStatus>,
 }
@@ -98,6 +101,19 @@ pub struct UploadStatus {
     pub body_bytes: u64,
     /// Bytes of delivered bodies on the wire.
     pub wire_bytes: u64,
+}
+
+/// An identity, and how it is kept alive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IdentityStatus {
+    /// The certificate's file.
+    pub certificate: String,
+    /// When the certificate ends; empty: not known.
+    pub certificate_end: String,
+    /// Wall clock of the last topology heartbeat that the service took; empty: none since the start.
+    pub last_heartbeat: String,
+    /// What is wrong with it; empty: nothing.
+    pub reason: String,
 }
 
 /// The account of one stream, kept across restarts: received = sent + pending + every kind of loss.
@@ -181,6 +197,7 @@ impl Writer {
         state: &str,
         ring: &DiskRing,
         uploader: &Uploader,
+        keeper: Option<&Keeper>,
         intake: Intake,
     ) -> io::Result<()> {
         self.written_ms = now_ms;
@@ -217,9 +234,20 @@ impl Writer {
                 body_bytes: story.body_bytes,
                 wire_bytes: story.wire_bytes,
             },
+            identities: keeper.into_iter().map(of_identity).collect(),
             streams: Stream::ALL.iter().filter_map(|&stream| of_stream(stream, ring, uploader, now_ms)).collect(),
         };
         file::write_often(&self.path, json::to_string(&status).as_bytes(), MODE)
+    }
+}
+
+fn of_identity(keeper: &Keeper) -> IdentityStatus {
+    let story = &keeper.story;
+    IdentityStatus {
+        certificate: story.certificate.clone(),
+        certificate_end: time(u64::try_from(story.end_unix_s).unwrap_or(0) * 1_000_000),
+        last_heartbeat: time(story.last_heartbeat_us),
+        reason: story.reason.clone(),
     }
 }
 
@@ -308,6 +336,16 @@ impl Status {
         }
         if upload.last_failure > upload.last_success {
             writeln!(text, "  failing: {} at {}", upload.last_reason, upload.last_failure)?;
+        }
+        for identity in &self.identities {
+            let known =
+                |moment: &str, otherwise: &str| String::from(if moment.is_empty() { otherwise } else { moment });
+            let end = known(&identity.certificate_end, "at a time that is not known");
+            let heartbeat = known(&identity.last_heartbeat, "none since the start");
+            writeln!(text, "certificate: {} ends {end}; last topology heartbeat: {heartbeat}", identity.certificate)?;
+            if !identity.reason.is_empty() {
+                writeln!(text, "  {}", identity.reason)?;
+            }
         }
         for stream in &self.streams {
             writeln!(

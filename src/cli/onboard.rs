@@ -1,18 +1,23 @@
-//! `omsd onboard`: registers this host with a workspace, or lists where it is registered.
+//! `omsd onboard`: registers this host with a workspace, renews its certificate, lists where it is registered, ends that.
 
 use super::{Exit, ended, no_free, options, parse, root_of, root_option, say, usage_error};
 use crate::agent::paths::Paths;
 use crate::agent::status;
 use crate::onboard::identity;
+use crate::onboard::renewal::{self, Errand};
 use crate::onboard::{self, Onboarded, Request, SharedKey};
 use crate::sys::arguments;
+use crate::upload::fips::fips_refusal;
+use crate::upload::guid::is_guid;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use getopts::{Matches, Options};
 use std::eprintln;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-const BRIEF: &str = "omsd onboard -w ID (--key-file FILE | -s KEY) [options]\n       omsd onboard list [--root DIR]";
+const BRIEF: &str = "omsd onboard -w ID (--key-file FILE | -s KEY) [options]\n       omsd onboard --renew [-w ID] [--ca-file FILE] [--root DIR]\n       \
+     omsd onboard list [--root DIR]\n       omsd onboard remove ID [--root DIR]";
 
 /// Runs `omsd onboard`. Its exit codes are those of [`onboard::OnboardError::exit_code`].
 pub fn command(arguments: &[String]) -> Exit {
@@ -22,10 +27,14 @@ pub fn command(arguments: &[String]) -> Exit {
         // must a proxy's password.
         let hidden = hide_secrets(&options, arguments);
         let matches = parse(&options, BRIEF, arguments)?;
-        if matches.free.first().is_some_and(|word| word == "list") {
-            return list(&matches);
+        match matches.free.first().map(String::as_str) {
+            Some("list") => return list(&matches),
+            Some("remove") => return remove(&matches),
+            _ => no_free(&matches)?,
         }
-        no_free(&matches)?;
+        if matches.opt_present("renew") {
+            return renew(&matches);
+        }
         if !hidden {
             eprintln!("omsd: key and proxy could not be hidden from ps: use --key-file, and write proxy.conf yourself");
         }
@@ -45,6 +54,7 @@ fn all_options() -> Options {
     options.optopt("a", "resource", "Azure resource id", "RESOURCE");
     options.optopt("", "endpoint", "https://host[:port] in place of the names made from workspace and domain", "URL");
     options.optopt("", "ca-file", "PEM file of authorities trusted beside the system's", "FILE");
+    options.optflag("", "renew", "get a new certificate now, as the running agent does by itself when it is time");
     options.optflag("", "allow-non-fips", "go on on a host in FIPS mode, although this build has no validated module");
     options
 }
@@ -115,6 +125,45 @@ fn describe(workspace_id: &str, onboarded: &Onboarded, root: &Path) -> String {
     let root_option = if root == Path::new("/") { String::new() } else { format!(" --root {}", root.display()) };
     text.push_str(&format!("Next: omsd run{root_option}\n"));
     text
+}
+
+/// A new certificate for one workspace, by default the primary one.
+fn renew(matches: &Matches) -> Result<Exit, Exit> {
+    let root = root_of(matches);
+    if let Some(reason) = fips_refusal(matches.opt_present("allow-non-fips")) {
+        eprintln!("omsd: {reason}");
+        return Err(Exit::Configuration);
+    }
+    let workspace_id = matches.opt_str("workspace").map_or_else(|| Ok(String::new()), |id| guid(&id))?;
+    let ca_file = matches.opt_str("ca-file");
+    let report = renewal::visit(&identity::files(&root, &workspace_id, ca_file), Errand::Renew);
+    if report.renewed {
+        say(&format!("The certificate was renewed; it ends on {}.\n", renewal::day_text(report.end_unix_s)));
+    }
+    if report.reason.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    eprintln!("omsd: {}", report.reason);
+    Err(Exit::from_code(report.exit_code))
+}
+
+fn guid(text: &str) -> Result<String, Exit> {
+    if is_guid(text) { Ok(text.to_string()) } else { Err(usage_error(&format!("{text} is not a workspace id"))) }
+}
+
+/// As the original, removing what is not there is no error.
+fn remove(matches: &Matches) -> Result<Exit, Exit> {
+    let [_, workspace_id] = &matches.free[..] else { return Err(usage_error("onboard remove wants one workspace id")) };
+    let root = root_of(matches);
+    identity::remove(&root, &guid(workspace_id)?).map_err(|error| {
+        eprintln!("omsd: cannot remove {error}");
+        let denied = error.error.kind() == ErrorKind::PermissionDenied;
+        if denied { Exit::Permission } else { Exit::CannotCreate }
+    })?;
+    say(&format!(
+        "This host is no agent of workspace {workspace_id} any more. A running agent notices when it is restarted.\n"
+    ));
+    Ok(Exit::Ok)
 }
 
 fn list(matches: &Matches) -> Result<Exit, Exit> {

@@ -7,7 +7,7 @@ use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
 use super::{Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, SyslogSource};
-use crate::limits::{CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, SOURCES_MAX};
+use crate::limits::{CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, SOURCES_MAX, TOPOLOGY_MS_DEFAULT};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -46,6 +46,7 @@ struct Plan {
     sources: Vec<Input>,
     perf: Vec<Perf>,
     heartbeat: Option<Heartbeat>,
+    topology_ms: Option<u64>,
     outputs: Vec<Output>,
     log_level: Option<LogLevel>,
     allow_non_fips: bool,
@@ -105,6 +106,7 @@ impl Reader<'_> {
             Some(Home::Syslog) => self.syslog(section, plan),
             Some(Home::Heartbeat) => self.heartbeat(section, plan),
             Some(Home::Perf) => self.perf(section, plan),
+            Some(Home::Topology) => self.topology(section, plan),
             _ => {}
         }
     }
@@ -140,6 +142,12 @@ impl Reader<'_> {
             return self.report.warn(section.place, "a second heartbeat: the first one counts");
         }
         plan.heartbeat = Some(Heartbeat { interval_ms, tag, tag_place });
+    }
+
+    fn topology(&mut self, section: &Section, plan: &mut Plan) {
+        self.keys(section, Home::Topology);
+        let mut values = Values { reader: self, section, home: Home::Topology };
+        plan.topology_ms.get_or_insert(values.number("run_interval"));
     }
 
     fn output(&mut self, section: &Section, plan: &mut Plan) {
@@ -518,6 +526,7 @@ fn assemble(mut plan: Plan, report: &mut Report) -> Option<Config> {
         sources: plan.sources.into_iter().map(|input| input.source).collect(),
         perf: plan.perf.into_iter().map(|perf| perf.source).collect(),
         heartbeat_ms: plan.heartbeat.map(|heartbeat| heartbeat.interval_ms),
+        topology_ms: plan.topology_ms.unwrap_or(TOPOLOGY_MS_DEFAULT),
         destination: settings.destination,
         buffer: settings.buffer,
         allow_non_fips: plan.allow_non_fips,

@@ -21,7 +21,7 @@ pub use grammar::Files;
 use crate::collect::Object;
 use crate::limits::{
     CHUNK_BYTES_DEFAULT, FLUSH_MS_DEFAULT, GATHER_MS_DEFAULT, MESSAGE_BYTES_MAX, RETRY_MS_FIRST, RETRY_MS_MAX,
-    RING_BYTES_DEFAULT, SYNC_MS_DEFAULT,
+    RING_BYTES_DEFAULT, SYNC_MS_DEFAULT, TOPOLOGY_MS_DEFAULT,
 };
 use crate::record::perf::Counters;
 use alloc::string::{String, ToString};
@@ -61,6 +61,8 @@ pub struct Config {
     pub perf: Vec<PerfSource>,
     /// Time between heartbeat records; `None`: no heartbeat source.
     pub heartbeat_ms: Option<u64>,
+    /// Time between topology heartbeats until the service says another.
+    pub topology_ms: u64,
     /// Where records go.
     pub destination: Destination,
     /// How they wait until then.
@@ -201,6 +203,7 @@ impl Default for Config {
             sources: vec![SyslogSource::default()],
             perf: Vec::new(),
             heartbeat_ms: Some(60_000),
+            topology_ms: TOPOLOGY_MS_DEFAULT,
             destination: Destination::Stdout,
             buffer: Buffer::default(),
             allow_non_fips: false,

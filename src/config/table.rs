@@ -20,6 +20,8 @@ pub enum Home {
     Syslog,
     /// `<source>` of type `oms_heartbeat`
     Heartbeat,
+    /// `<source>` of type `heartbeat_request`
+    Topology,
     /// `<source>` of type `oms_omi`
     Perf,
     /// `<match>` of type `out_oms`; of `out_stdout` too, unless the key is about the service
@@ -123,6 +125,7 @@ pub const TOKENS: [(&str, &str); 8] = [
 
 const WORKS_SYSLOG: Effect = Effect::Works(Home::Syslog);
 const WORKS_HEARTBEAT: Effect = Effect::Works(Home::Heartbeat);
+const WORKS_TOPOLOGY: Effect = Effect::Works(Home::Topology);
 const WORKS_PERF: Effect = Effect::Works(Home::Perf);
 const WORKS_MATCH: Effect = Effect::Works(Home::Match);
 const NOTHING: Effect = Effect::Nothing;
@@ -141,6 +144,7 @@ const NOT_HERE: &str = "records go to out_oms or out_stdout only";
 pub const PLUGINS: &[Plugin] = &[
     plugin("source", "syslog", WORKS_SYSLOG, "receives syslog messages"),
     plugin("source", "oms_heartbeat", WORKS_HEARTBEAT, "makes a record that says the host is there"),
+    plugin("source", "heartbeat_request", WORKS_TOPOLOGY, "tells the service that the agent is there, and renews its certificate"),
     plugin("source", "oms_omi", WORKS_PERF, "samples performance counters of the operating system"),
     plugin("source", "exec", NOTHING, NO_PROGRAMS),
     plugin("source", "tail", NOTHING, NO_FILES),
@@ -154,7 +158,6 @@ pub const PLUGINS: &[Plugin] = &[
     plugin("source", "vminsights", NOTHING, NO_COUNTERS),
     plugin("source", "mongostat", NOTHING, NO_COUNTERS),
     plugin("source", "mysql_workload", NOTHING, NO_COUNTERS),
-    plugin("source", "heartbeat_request", NOTHING, "the service is not asked for a renewed certificate or new endpoints"),
     plugin("source", "agent_telemetry", NOTHING, "nothing is reported about the agent's own resource use"),
     plugin("source", "dsc_monitor", NOTHING, "there is no configuration agent to watch"),
     plugin("source", "monitor_agent", NOTHING, "`omsd status` says how the agent is"),
@@ -222,6 +225,7 @@ const fn object_names() -> [&'static str; Object::ALL.len()] {
 const EVERY_FORM: &str = "every form of syslog message is known and kept whole";
 const NO_KEYS: &str = "the fields of a record are those of the service's table";
 const ONE_RING: &str = "all that waits is in one file: `buffer_size` bounds it";
+const BY_MATCH: &str = "the identity is the one that the `<match>` sends with";
 const OWN_LOG: &str = "the level of the agent's own log is set in `<system>`";
 
 /// Every key. The columns: home, name, value and range, default, meaning.
@@ -261,6 +265,16 @@ pub const KEYS: &[Key] = &[
     key(Home::Heartbeat, "interval", INTERVAL, "60s", "time from one heartbeat to the next"),
     key(Home::Heartbeat, "tag", Kind::Text, "oms.heartbeat", "name by which a `<match>` takes the records"),
     key(Home::Heartbeat, "log_level", Kind::Nothing, "", OWN_LOG),
+
+    key(Home::Topology, "run_interval", INTERVAL, "20m", "time from one topology heartbeat to the next, until the service says another"),
+    key(Home::Topology, "omsadmin_conf_path", Kind::Nothing, "", BY_MATCH),
+    key(Home::Topology, "cert_path", Kind::Nothing, "", BY_MATCH),
+    key(Home::Topology, "key_path", Kind::Nothing, "", BY_MATCH),
+    key(Home::Topology, "proxy_path", Kind::Nothing, "", BY_MATCH),
+    key(Home::Topology, "pid_path", Kind::Nothing, "", "the agent knows its own process"),
+    key(Home::Topology, "os_info", Kind::Nothing, "", "the host's release files are read"),
+    key(Home::Topology, "install_info", Kind::Nothing, "", "the agent knows its own version"),
+    key(Home::Topology, "log_level", Kind::Nothing, "", OWN_LOG),
 
     key(Home::Perf, "object_name", OBJECT, "", "what is measured; required"),
     key(Home::Perf, "instance_regex", Kind::Regex, ".*", "which instances, by a regular expression that is searched for in their names"),
@@ -343,6 +357,7 @@ impl Home {
             Home::Syslog => "<source>, type syslog",
             Home::Heartbeat => "<source>, type oms_heartbeat",
             Home::Perf => "<source>, type oms_omi",
+            Home::Topology => "<source>, type heartbeat_request",
             Home::Match => "<match>",
         }
     }
@@ -516,6 +531,7 @@ mod tests {
                 Home::Syslog => "keys of a syslog source",
                 Home::Heartbeat => "keys of a heartbeat source",
                 Home::Perf => "keys of a perf source",
+                Home::Topology => "keys of a heartbeat_request source",
                 Home::Match => "keys of <match>",
             });
             assert!(names.iter().any(|name| name == key.name), "{} in {names:?}", key.name);

@@ -102,6 +102,13 @@ fn without_a_heartbeat_source_there_is_no_heartbeat() {
     assert_eq!(accepted(&format!("{SYSLOG}{quick}{OMS}")).heartbeat_ms, Some(5000));
 }
 
+#[test]
+fn topology_heartbeats_come_without_a_source_and_at_its_interval_with_one() {
+    assert_eq!(accepted(&format!("{SYSLOG}{OMS}")).topology_ms, 20 * 60 * 1000);
+    let hourly = "<source>\n@type heartbeat_request\nrun_interval 1h\n</source>\n";
+    assert_eq!(accepted(&format!("{SYSLOG}{hourly}{OMS}")).topology_ms, 3_600_000);
+}
+
 const ORIGINAL: &[(&str, &str)] = &[
     ("/x/omsagent.conf", include_str!("testdata/original/omsagent.conf")),
     ("/x/omsagent.d/apache_logs.conf", include_str!("testdata/original/omsagent.d/apache_logs.conf")),
@@ -130,6 +137,7 @@ fn the_originals_configuration_works_as_it_is() {
             line: 12,
         }],
         heartbeat_ms: Some(60_000),
+        topology_ms: 1_200_000,
         destination: Destination::Oms(OmsFiles::default()),
         buffer: Buffer {
             chunk_bytes: crate::limits::CHUNK_BYTES_MAX,
@@ -322,7 +330,7 @@ fn an_unknown_name_is_an_error_that_knows_the_nearest() {
     refused(
         &format!("<source>\ntype sysolg\n</source>\n<sauce>\n</sauce>\n{SYSLOG}{OMS}"),
         &[
-            "2:6: error: unknown type `sysolg` of `<source>`: did you mean `syslog`?; expected syslog or oms_heartbeat or oms_omi",
+            "2:6: error: unknown type `sysolg` of `<source>`: did you mean `syslog`?; expected syslog or oms_heartbeat or heartbeat_request or oms_omi",
             "4:1: error: unknown section `<sauce>`: did you mean `source`?; expected `<source>`, `<filter>`, `<match>` or \
              `<system>`",
         ],
@@ -372,7 +380,12 @@ fn a_source_that_no_match_takes_is_an_error() {
             "7:6: warning: type `copy` does nothing here: records go to out_oms or out_stdout only",
         ],
     );
-    refused("", &["1:1: error: nothing to do: no `<source>` that works; expected syslog or oms_heartbeat or oms_omi"]);
+    refused(
+        "",
+        &[
+            "1:1: error: nothing to do: no `<source>` that works; expected syslog or oms_heartbeat or heartbeat_request or oms_omi",
+        ],
+    );
 }
 
 #[test]

@@ -97,6 +97,11 @@ pub fn sign_rs256(key: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
     Ok(signature)
 }
 
+/// Whether this is the private key of the RSA public key in a certificate (DER).
+pub fn fits(key: &PrivateKeyDer, certificate: &[u8]) -> bool {
+    rsa_key(key).is_ok_and(|pair| memchr::memmem::find(certificate, pair.public_key().as_ref()).is_some())
+}
+
 fn rsa_key(key: &PrivateKeyDer) -> Result<RsaKeyPair, CryptoError> {
     match key {
         PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),

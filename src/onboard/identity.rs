@@ -21,13 +21,14 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::certificate::Certificate;
+use crate::config::OmsFiles;
 use crate::limits::IDENTITY_BYTES_MAX;
 use crate::sys;
 use crate::sys::file::write_atomically;
 use crate::upload::admin_conf::AdminConf;
 use crate::upload::guid::is_guid;
 
-const FILE_MODE: u32 = 0o640;
+pub(super) const FILE_MODE: u32 = 0o640;
 const CONF_MODE: u32 = 0o750;
 const CERTS_MODE: u32 = 0o700;
 const PROXY_MODE: u32 = 0o600;
@@ -124,14 +125,9 @@ impl Directory {
         }
     }
 
-    /// Writes a new pair; if only half of it can be written, the old key comes back.
+    /// Writes a new pair in place of the one that is here.
     pub fn store_pair(&self, pair: &Certificate, old: Option<&Known>) -> Result<()> {
-        write(&self.key(), &pair.key_pem, FILE_MODE)?;
-        write(&self.certificate(), &pair.certificate_pem, FILE_MODE).inspect_err(|_| {
-            if let Some(old) = old {
-                let _ = write(&self.key(), &old.pair.key_pem, FILE_MODE);
-            }
-        })
+        swap(&self.certificate(), &self.key(), old.map(|old| old.pair.key_pem.as_str()), pair)
     }
 
     /// Writes `omsadmin.conf`, and makes this the primary workspace.
@@ -157,12 +153,29 @@ impl Directory {
     }
 }
 
+/// Puts a pair in an old one's place. For a while the key's file holds both keys, so that at each moment one in it fits the
+/// certificate; if the new certificate cannot be written, the old key stays.
+pub(super) fn swap(certificate: &Path, key: &Path, old_key: Option<&str>, new: &Certificate) -> Result<()> {
+    if let Some(old_key) = old_key {
+        let mut both = String::with_capacity(old_key.len() + new.key_pem.len() + 1);
+        both.push_str(old_key.trim_end());
+        both.push('\n');
+        both.push_str(&new.key_pem);
+        let written = write(key, &both, FILE_MODE);
+        sys::wipe_string(&mut both);
+        written?;
+    }
+    let written = write(certificate, &new.certificate_pem, FILE_MODE);
+    let last = if written.is_ok() { Some(new.key_pem.as_str()) } else { old_key };
+    written.and(last.map_or(Ok(()), |key_pem| write(key, key_pem, FILE_MODE)))
+}
+
 fn base(root: &Path) -> PathBuf {
     root.join("etc/opt/omsd")
 }
 
 /// The text of a small file; `None` if it cannot be read, is too large or no text. What was read of it is wiped then.
-fn read_text(path: &Path) -> Option<String> {
+pub(super) fn read_text(path: &Path) -> Option<String> {
     let file = File::open(path).ok()?;
     let size = file.metadata().ok()?.len();
     if size > IDENTITY_BYTES_MAX {
@@ -183,7 +196,7 @@ fn read_text(path: &Path) -> Option<String> {
     }
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     write_atomically(path, text.as_bytes(), mode).map_err(|error| FileError { path: path.to_owned(), error })
 }
 
@@ -215,6 +228,37 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     let _ = fs::remove_file(&temporary);
     symlink(target, &temporary)?;
     fs::rename(&temporary, link).inspect_err(|_| drop(fs::remove_file(&temporary)))
+}
+
+/// The files of one workspace, or of the primary one for an empty id.
+pub fn files(root: &Path, workspace_id: &str, ca_file: Option<String>) -> OmsFiles {
+    let directory = Directory::new(root, workspace_id);
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    OmsFiles {
+        omsadmin_conf: text(directory.admin_conf()),
+        certificate: text(directory.certificate()),
+        key: text(directory.key()),
+        proxy_conf: text(directory.proxy_conf()),
+        no_proxy: String::new(),
+        ca_file: ca_file.unwrap_or_default(),
+        compress: true,
+    }
+}
+
+/// Takes the identity of a workspace (a GUID) away, with everything in its directory, and the links to it first.
+pub fn remove(root: &Path, workspace_id: &str) -> Result<()> {
+    let directory = Directory::new(root, workspace_id);
+    let failed = |path: &Path, error| FileError { path: path.to_owned(), error };
+    for name in ["conf", "certs"] {
+        let link = directory.base.join(name);
+        if fs::read_link(&link).is_ok_and(|target| target == Path::new(workspace_id).join(name)) {
+            fs::remove_file(&link).map_err(|error| failed(&link, error))?;
+        }
+    }
+    match fs::remove_dir_all(directory.workspace()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&directory.workspace(), error)),
+        _ => Ok(()),
+    }
 }
 
 /// One line of `omsd onboard list`.
@@ -385,6 +429,19 @@ pub(super) mod tests {
             fs::remove_file(&path).unwrap();
             assert!(directory.load().is_none(), "{file}");
         }
+    }
+
+    #[test]
+    fn a_workspace_that_is_removed_leaves_the_others() {
+        let root = Root::new();
+        store(&root.0, FIRST);
+        store(&root.0, SECOND);
+        remove(&root.0, FIRST).unwrap();
+        assert!(Directory::new(&root.0, FIRST).load().is_none() && Directory::new(&root.0, SECOND).load().is_some());
+        assert!(root.0.join("etc/opt/omsd/certs/oms.crt").exists(), "the primary one is another");
+        remove(&root.0, SECOND).unwrap();
+        remove(&root.0, SECOND).unwrap();
+        assert_eq!(fs::read_dir(root.0.join("etc/opt/omsd")).unwrap().count(), 0, "something was left behind");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 pub mod certificate;
 pub mod identity;
 mod key;
+pub mod renewal;
 #[cfg(test)]
 mod tests;
 pub mod topology;
@@ -216,10 +217,7 @@ impl Endpoints {
             }
             None => (format!("https://{workspace_id}.oms.{domain}"), format!("https://{workspace_id}.ods.{domain}")),
         };
-        Ok(Endpoints {
-            topology: oms + "/AgentService.svc/LinuxAgentTopologyRequest",
-            data: ods + "/OperationalData.svc/PostJsonDataItems",
-        })
+        Ok(Endpoints { topology: oms + topology::PATH, data: ods + "/OperationalData.svc/PostJsonDataItems" })
     }
 }
 

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::SharedKey;
 use crate::crypto;
 use crate::syslog::date_from_days;
+use crate::upload::admin_conf::AdminConf;
 
 /// What the request says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,16 +77,55 @@ fn value_of(text: &str, key: &str) -> Option<String> {
     Some(unquoted.unwrap_or(value).to_owned()).filter(|value| !value.is_empty())
 }
 
-/// The body, byte for byte as the original's, but for the line end that it has in the host name.
+/// What every document starts with, behind the name of its root.
+const PREFACE: &str = "xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+    xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
+    xmlns=\"http://schemas.microsoft.com/WorkloadMonitoring/HealthServiceProtocol/2014/09/\">";
+
+/// The body of the onboarding request, byte for byte as the original's, but for the line end that it has in the host name.
 pub fn request_body(facts: &Facts) -> String {
-    let system = facts.system;
-    let certificate = facts.certificate_pem.lines().filter(|line| !line.starts_with('-'));
-    let certificate = certificate.collect::<alloc::vec::Vec<_>>().join("\n");
+    body(facts, "\n")
+}
+
+/// The body of a topology heartbeat: the same but for what joins the lines of the certificate.
+pub fn heartbeat_body(facts: &Facts) -> String {
+    body(facts, " ")
+}
+
+/// The body that tells the service of a new certificate.
+pub fn renewal_body(certificate_pem: &str) -> String {
+    let certificate = base64_lines(certificate_pem, " ");
     format!(
-        "<?xml version=\"1.0\"?>\n\
-         <AgentTopologyRequest xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
-         xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
-         xmlns=\"http://schemas.microsoft.com/WorkloadMonitoring/HealthServiceProtocol/2014/09/\">\
+        "<?xml version=\"1.0\"?>\n<CertificateUpdateRequest {PREFACE}\
+         <NewCertificate>{certificate}</NewCertificate></CertificateUpdateRequest>"
+    )
+}
+
+/// Where topology requests of an onboarded agent go: on the host that its data goes to or, where that is of the cloud's
+/// pattern `ID.ods.DOMAIN`, on `ID.oms.DOMAIN`.
+pub fn url(conf: &AdminConf) -> String {
+    let rest = conf.oms_endpoint.strip_prefix("https://").unwrap_or("");
+    let host = rest.split('/').next().unwrap_or("");
+    let host = match host.split_once(".ods.") {
+        Some((id, domain)) if id.eq_ignore_ascii_case(&conf.workspace_id) => format!("{id}.oms.{domain}"),
+        _ => host.to_owned(),
+    };
+    format!("https://{host}{PATH}")
+}
+
+/// Path of topology requests.
+pub const PATH: &str = "/AgentService.svc/LinuxAgentTopologyRequest";
+
+fn base64_lines(certificate_pem: &str, between: &str) -> String {
+    let lines = certificate_pem.lines().filter(|line| !line.starts_with('-'));
+    lines.collect::<alloc::vec::Vec<_>>().join(between)
+}
+
+fn body(facts: &Facts, between: &str) -> String {
+    let system = facts.system;
+    let certificate = base64_lines(facts.certificate_pem, between);
+    format!(
+        "<?xml version=\"1.0\"?>\n<AgentTopologyRequest {PREFACE}\
          <FullyQualfiedDomainName>{}</FullyQualfiedDomainName><EntityTypeId>{}</EntityTypeId>\
          <AuthenticationCertificate>{certificate}</AuthenticationCertificate>\
          <OperatingSystem><InContainer>False</InContainer>\
@@ -132,6 +172,10 @@ pub struct Response {
     pub certificate_update_endpoint: String,
     /// The configuration service.
     pub dsc_endpoint: String,
+    /// The agent is to get a new certificate.
+    pub update_certificate: bool,
+    /// Seconds to the next heartbeat; `None` unless it is from a minute to a week.
+    pub interval_s: Option<u32>,
 }
 
 /// Reads the answer's body.
@@ -139,7 +183,47 @@ pub fn parse_response(body: &[u8]) -> Response {
     let text = String::from_utf8_lossy(body);
     let dsc = element(&text, "DscConfiguration").and_then(|inner| element(inner, "Endpoint"));
     let renewal = element(&text, "CertificateUpdateEndpoint").filter(|url| url.ends_with("RenewCertificate"));
-    Response { certificate_update_endpoint: url(renewal), dsc_endpoint: url(dsc) }
+    let tag = text.find("<CertificateUpdateEndpoint").and_then(|at| text[at..].split('>').next()).unwrap_or("");
+    Response {
+        certificate_update_endpoint: https_url(renewal),
+        dsc_endpoint: https_url(dsc),
+        update_certificate: attribute(tag, "updateCertificate") == Some("true"),
+        interval_s: attribute(&text, "queryInterval").and_then(seconds).filter(|seconds| INTERVAL_S.contains(seconds)),
+    }
+}
+
+/// Intervals between heartbeats that are believed: a minute to a week, as in the original.
+const INTERVAL_S: core::ops::RangeInclusive<u32> = 60..=7 * 86_400;
+
+/// The value of the first attribute of that name.
+fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!(" {name}=\""))?;
+    rest.split_once('"').map(|(value, _)| value)
+}
+
+/// The whole seconds of a duration such as `PT1H30M`; years and months are no fixed time. Source: ISO 8601-1, 5.5.2.
+fn seconds(duration: &str) -> Option<u32> {
+    let mut rest = duration.strip_prefix('P')?;
+    let (mut total, mut in_time) = (0_u32, false);
+    while !rest.is_empty() {
+        if let Some(time) = rest.strip_prefix('T') {
+            (rest, in_time) = (time, true);
+            continue;
+        }
+        let digits = rest.find(|character: char| !character.is_ascii_digit())?;
+        let number: u32 = rest[..digits].parse().ok()?;
+        let unit_s = match (rest.as_bytes()[digits], in_time) {
+            (b'W', false) => 7 * 86_400,
+            (b'D', false) => 86_400,
+            (b'H', true) => 3600,
+            (b'M', true) => 60,
+            (b'S', true) => 1,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(unit_s)?)?;
+        rest = &rest[digits + 1..];
+    }
+    Some(total)
 }
 
 /// The service's `<Reason>` for a refusal, in one line of at most 200 characters.
@@ -164,7 +248,7 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-fn url(text: Option<&str>) -> String {
+fn https_url(text: Option<&str>) -> String {
     const URL_BYTES_MAX: usize = 2048;
     let fine = |text: &&str| {
         text.starts_with("https://") && text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())

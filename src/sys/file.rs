@@ -1,13 +1,13 @@
 //! Files written whole or not at all.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-/// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new
+/// Replaces `path` by a file of these bytes and this mode, whatever the umask, and of the same owner as far as we may: a reader sees the old file or the new
 /// one, also after a power cut. The temporary file stands beside it (`.NAME.new`) and is removed on failure.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode, true)?;
@@ -24,18 +24,23 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
     name.push(".new");
     let temporary = path.with_file_name(name);
-    let written = write(&temporary, bytes, mode, sync).and_then(|()| fs::rename(&temporary, path));
+    let owner = if sync { fs::metadata(path).ok() } else { None };
+    let written = write(&temporary, bytes, mode, owner, sync).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+fn write(path: &Path, bytes: &[u8], mode: u32, owner: Option<Metadata>, sync: bool) -> io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
+    if let Some(owner) = owner {
+        // Root renews what the agent's account must read; anybody else owns both files anyway.
+        let _ = fchown(&file, Some(owner.uid()), Some(owner.gid()));
+    }
     file.write_all(bytes)?;
     if sync { file.sync_all() } else { Ok(()) }
 }
@@ -81,13 +86,25 @@ pub fn lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let mut file = options.open(path)?;
-    // SAFETY: flock on a descriptor that we own.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    flock(&file)?;
     file.set_len(0)?;
     file.write_all(std::format!("{}\n", std::process::id()).as_bytes())?;
     Ok(file)
+}
+
+/// Locks a directory as [`lock`] does a file, for as long as what it gives lives. Nothing is written, so reading it is enough.
+pub fn lock_directory(path: &Path) -> io::Result<File> {
+    let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
+    flock(&directory)?;
+    Ok(directory)
+}
+
+fn flock(file: &File) -> io::Result<()> {
+    // SAFETY: flock on a descriptor that lives as long as the borrow.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]

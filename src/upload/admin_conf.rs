@@ -65,7 +65,7 @@ impl AdminConf {
 
     /// The text of the file. Line ends in values (there should be none) become spaces.
     pub fn to_text(&self) -> String {
-        let dsc_endpoint = self.dsc_endpoint.replace('(', "\\(").replace(')', "\\)");
+        let dsc_endpoint = escaped(&self.dsc_endpoint);
         let mut text = String::new();
         for (key, value) in [
             ("WORKSPACE_ID", self.workspace_id.as_str()),
@@ -84,11 +84,33 @@ impl AdminConf {
         text
     }
 
+    /// The text of a file with this one's two endpoints of the service in place of those there; every other line stays, and a
+    /// line that is not there is not added, as in the original.
+    pub fn with_endpoints(&self, text: &str) -> String {
+        let dsc_endpoint = escaped(&self.dsc_endpoint);
+        let renewed = |line: &str| {
+            for (key, value) in
+                [("CERTIFICATE_UPDATE_ENDPOINT", &self.certificate_update_endpoint), ("DSC_ENDPOINT", &dsc_endpoint)]
+            {
+                if line.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')) {
+                    return format!("{key}={value}\n");
+                }
+            }
+            format!("{line}\n")
+        };
+        text.lines().map(renewed).collect()
+    }
+
     /// What goes into the `x-ms-UUID` header: the machine's UUID, all zeros if what stands there is none, nothing without a line.
     pub fn uuid_header(&self) -> Option<&str> {
         let uuid = self.uuid.as_deref()?;
         Some(if is_guid(uuid) { uuid } else { "00000000-0000-0000-0000-000000000000" })
     }
+}
+
+/// As a shell reads it back.
+fn escaped(url: &str) -> String {
+    url.replace('(', "\\(").replace(')', "\\)")
 }
 
 #[cfg(test)]
@@ -134,6 +156,15 @@ mod tests {
     #[test]
     fn what_was_written_is_read_back() {
         assert_eq!(AdminConf::parse(&example().to_text()), Ok(example()));
+    }
+
+    #[test]
+    fn new_endpoints_leave_every_other_line_as_it_is() {
+        let text = "# by hand\nDSC_ENDPOINT=https://old/\nUUID=x \nCERTIFICATE_UPDATE_ENDPOINT=\nDSC_ENDPOINTS=1";
+        let expected = "# by hand\nDSC_ENDPOINT=https://dsc.example/Accounts/w/Nodes\\(AgentId='a'\\)\nUUID=x \n\
+                        CERTIFICATE_UPDATE_ENDPOINT=https://w.oms.example/ConfigurationService.Svc/RenewCertificate\n\
+                        DSC_ENDPOINTS=1\n";
+        assert_eq!(example().with_endpoints(text), expected);
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod trust;
 pub use answer::{Answer, retry_after_s, unix_from_http_date};
 pub use error::{Hop, HttpsError, TlsFault};
 pub use line::tunnel_status;
-pub use tls::fips;
+pub use tls::{fips, fitting_key};
 
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;

@@ -4,9 +4,10 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::admin_conf::{AdminConf, AdminConfError};
 use super::body::Body;
@@ -33,7 +34,7 @@ pub fn clock_is_set(unix_s: i64) -> bool {
     CLOCK_S.contains(&unix_s)
 }
 
-/// ODS as a destination. Files are read at the first delivery and again after each one that failed; otherwise connection, body
+/// ODS as a destination. Files are read at the first delivery, and again after each one that failed or when one was replaced; otherwise connection, body
 /// and buffers serve one chunk after another.
 pub struct Oms {
     files: OmsFiles,
@@ -46,29 +47,39 @@ pub struct Oms {
 struct Line {
     client: Client,
     identity: AdminConf,
+    /// What the files were when they were read.
+    stamps: Stamps,
+}
+
+/// By which each of the files is known: another inode or time of writing, and it was replaced.
+type Stamps = [Option<(u64, i64, i64)>; 4];
+
+fn stamps(files: &OmsFiles) -> Stamps {
+    [&files.omsadmin_conf, &files.certificate, &files.key, &files.proxy_conf].map(|path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.ino(), found.mtime(), found.mtime_nsec()))
+    })
 }
 
 impl Oms {
     /// A destination known by `files`, whose paths are taken below `root`. Reads nothing yet.
     pub fn new(root: &Path, files: &OmsFiles) -> Oms {
-        let below = |path: &str| rooted(root, path).to_string_lossy().into_owned();
-        let files = OmsFiles {
-            omsadmin_conf: below(&files.omsadmin_conf),
-            certificate: below(&files.certificate),
-            key: below(&files.key),
-            proxy_conf: below(&files.proxy_conf),
-            no_proxy: files.no_proxy.clone(),
-            ca_file: if files.ca_file.is_empty() { String::new() } else { below(&files.ca_file) },
-            compress: files.compress,
-        };
-        let body = Body::new(files.compress);
-        Oms { files, body, attempt: 0, line: None }
+        Oms { files: below(root, files), body: Body::new(files.compress), attempt: 0, line: None }
     }
 }
 
-/// `path` below `root`, also when it is absolute.
-fn rooted(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
+/// The same files, below `root`.
+pub fn below(root: &Path, files: &OmsFiles) -> OmsFiles {
+    let below = |path: &str| root.join(path.trim_start_matches('/')).to_string_lossy().into_owned();
+    OmsFiles {
+        omsadmin_conf: below(&files.omsadmin_conf),
+        certificate: below(&files.certificate),
+        key: below(&files.key),
+        proxy_conf: below(&files.proxy_conf),
+        no_proxy: files.no_proxy.clone(),
+        ca_file: if files.ca_file.is_empty() { String::new() } else { below(&files.ca_file) },
+        compress: files.compress,
+    }
 }
 
 impl Destination for Oms {
@@ -108,7 +119,9 @@ impl Oms {
                 "this host's clock is not set: set it, certificates depend on it".to_owned(),
             );
         }
-        let line = match self.line.take().map_or_else(|| Line::open(&self.files), Ok) {
+        // A renewed certificate or another endpoint is used at once.
+        let line = self.line.take().filter(|line| line.stamps == stamps(&self.files));
+        let line = match line.map_or_else(|| Line::open(&self.files), Ok) {
             Ok(line) => line,
             Err(reason) => return Outcome::new(Verdict::Later, reason),
         };
@@ -122,8 +135,14 @@ impl Oms {
 }
 
 impl Line {
-    /// Reads all files. The error is a sentence that names the file and what to do.
+    /// Reads all files, again if one was replaced meanwhile. The error is a sentence that names the file and what to do.
     fn open(files: &OmsFiles) -> Result<Line, String> {
+        let before = stamps(files);
+        let line = Line::read(files, before);
+        if before == stamps(files) { line } else { Line::read(files, stamps(files)) }
+    }
+
+    fn read(files: &OmsFiles, stamps: Stamps) -> Result<Line, String> {
         let text = |path: &str| read_identity(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let identity = AdminConf::parse(&text(&files.omsadmin_conf)?).map_err(|AdminConfError::Missing(key)| {
             format!("{} has no {key}: this agent is not onboarded, run omsd onboard", files.omsadmin_conf)
@@ -138,7 +157,7 @@ impl Line {
             no_proxy: &files.no_proxy,
         });
         sys::wipe(&mut key);
-        Ok(Line { client: client.map_err(|error| error.to_string())?, identity })
+        Ok(Line { client: client.map_err(|error| error.to_string())?, identity, stamps })
     }
 
     fn post(&self, attempt: u32, compressed: bool, body: &[u8]) -> Result<Answer, Outcome> {
@@ -186,7 +205,7 @@ fn read_identity(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A proxy setting that cannot be read or understood is an error: going past the proxy would be the wrong surprise.
-fn read_proxy(path: &str) -> Result<Option<Proxy>, String> {
+pub(crate) fn read_proxy(path: &str) -> Result<Option<Proxy>, String> {
     let bytes = match read_bounded(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -253,7 +272,7 @@ fn advice(status: u16) -> &'static str {
 }
 
 /// Printable characters only, runs of others as one space, at most `bytes_max` bytes.
-fn one_line(text: &str, bytes_max: usize) -> String {
+pub(crate) fn one_line(text: &str, bytes_max: usize) -> String {
     let mut line = String::new();
     for character in text.trim().chars() {
         let shown = if character.is_control() || character == '\u{fffd}' { ' ' } else { character };
@@ -275,7 +294,7 @@ mod tests {
     use crate::record::{Sender, encode};
     use crate::upload::https::tests::{AUTHORITY, CLIENT_CERTIFICATE, ORDINARY, Request, Server, ok};
     use core::sync::atomic::{AtomicU32, Ordering};
-    use std::fs;
+    use std::path::PathBuf;
     use std::sync::mpsc;
 
     /// An installation in a directory of its own.

@@ -44,7 +44,22 @@ fn parse_identity(identity: Identity) -> Result<(Vec<CertificateDer<'static>>, P
     if chain.is_empty() {
         return Err(HttpsError::Identity("the certificate file holds none".into()));
     }
-    let key = PrivateKeyDer::from_pem_slice(identity.key_pem)
-        .map_err(|_| HttpsError::Identity("the key file holds no key that can be read".into()))?;
-    Ok((chain, key))
+    // While a renewal is under way the file holds two.
+    let mut keys: Vec<_> = PrivateKeyDer::pem_slice_iter(identity.key_pem).flatten().collect();
+    let fitting = keys.iter().position(|key| crypto::fits(key, &chain[0])).unwrap_or(0);
+    if keys.is_empty() {
+        return Err(HttpsError::Identity("the key file holds no key that can be read".into()));
+    }
+    Ok((chain, keys.swap_remove(fitting)))
+}
+
+/// The part of a key file, from `BEGIN` to the next, whose key is the certificate's.
+pub fn fitting_key<'a>(certificate_pem: &str, key_pem: &'a str) -> Option<&'a str> {
+    const BEGIN: &str = "-----BEGIN";
+    let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).ok()?;
+    let ends = key_pem.match_indices(BEGIN).skip(1).map(|(at, _)| at).chain([key_pem.len()]);
+    let parts = key_pem.match_indices(BEGIN).zip(ends).map(|((start, _), end)| &key_pem[start..end]);
+    let fits =
+        |part: &&str| PrivateKeyDer::from_pem_slice(part.as_bytes()).is_ok_and(|key| crypto::fits(&key, &certificate));
+    parts.into_iter().find(fits)
 }

@@ -27,7 +27,7 @@ pub use http::Head;
 pub use numbers::Numbers;
 pub use ods::Item;
 pub use serde_json;
-pub use topology::Agent;
+pub use topology::{Agent, Told};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use service::Shared;
@@ -68,11 +68,15 @@ impl Default for Options {
     }
 }
 
-/// The two kinds of request.
+/// The kinds of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Onboarding.
     Topology,
+    /// A topology heartbeat: the same address, known by the certificate and not signed.
+    Heartbeat,
+    /// A new certificate is announced.
+    Renewal,
     /// Records.
     Data,
 }
@@ -126,7 +130,7 @@ pub struct Seen {
     pub agents: Vec<Agent>,
     /// Items taken, in order; empty in counting mode.
     pub items: Vec<Item>,
-    /// Requests of both kinds, in order.
+    /// Requests of all kinds, in order.
     pub requests: Vec<Request>,
     /// What was wrong with requests, a sentence each. Refused topology requests are not among them: a wrong key is no defect.
     pub complaints: Vec<String>,
@@ -220,6 +224,11 @@ impl Standin {
     /// Forgets every answer and refusal set so far: all is well again.
     pub fn behave(&self) {
         self.shared.script(|script| *script = service::Script::default());
+    }
+
+    /// What topology requests are told from now on.
+    pub fn tell(&self, told: topology::Told) {
+        self.shared.script(|script| script.told = told);
     }
 
     /// Takes an agent for onboarded without its asking, as the service would after an earlier request.

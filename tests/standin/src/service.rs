@@ -24,6 +24,7 @@ pub struct Script {
     pub next: HashMap<Route, VecDeque<Answer>>,
     pub always: HashMap<Route, Answer>,
     pub refusals: Vec<Refusal>,
+    pub told: topology::Told,
 }
 
 /// What all connections share.
@@ -170,7 +171,9 @@ impl Connection<'_> {
         let Some(head) = wire.read_head()? else { return Ok(false) };
         let presented = wire.stream().conn.peer_certificates().and_then(|chain| chain.first()).map(|der| der.to_vec());
         let route = match (head.method.as_str(), head.path.as_str()) {
-            ("POST", topology::PATH) => Route::Topology,
+            ("POST", topology::PATH) if head.header("authorization").is_some() => Route::Topology,
+            ("POST", topology::PATH) => Route::Heartbeat,
+            ("POST", path) if path.ends_with(topology::RENEWAL_PATH) => Route::Renewal,
             ("POST", ods::PATH) => Route::Data,
             ("GET", "/standin/counts") => return self.counts(wire),
             (method, path) => {
@@ -193,7 +196,8 @@ impl Connection<'_> {
         }
         wire.read_body(&head, &mut self.body)?;
         let reply = match route {
-            Route::Topology => self.topology(&head, presented.as_deref(), &answer),
+            Route::Topology | Route::Heartbeat => self.topology(route, &head, presented.as_deref(), &answer),
+            Route::Renewal => self.renewal(&head, presented.as_deref(), &answer),
             Route::Data => self.data(&head, presented.as_deref(), answer),
         };
         wire::send(wire, &reply, self.shared.now_s())?;
@@ -207,15 +211,49 @@ impl Connection<'_> {
         })
     }
 
-    fn topology(&mut self, head: &Head, presented: Option<&[u8]>, answer: &Answer) -> Reply {
-        let judged = topology::check(head, &self.body, presented, &self.shared.keys, self.shared.now_s());
+    fn topology(&mut self, route: Route, head: &Head, presented: Option<&[u8]>, answer: &Answer) -> Reply {
+        let now_s = self.shared.now_s();
+        let judged = if route == Route::Topology {
+            topology::check(head, &self.body, presented, &self.shared.keys, now_s)
+        } else {
+            let known = self.shared.seen().agents.clone();
+            topology::check_heartbeat(head, &self.body, presented, &known, now_s)
+        };
+        let told = self.shared.script(|script| script.told.clone());
         let taken = judged.is_ok() && answer.takes();
         let reply = match &judged {
-            Ok(agent) => Reply::new(answer, "application/xml", topology::answer(agent, &self.shared.origin)),
+            Ok(agent) => Reply::new(answer, "application/xml", topology::answer(agent, &self.shared.origin, &told)),
             Err(fault) if answer.status == 200 => Reply::fault(fault),
             Err(_) => Reply::new(answer, "text/plain", String::new()),
         };
-        let mut request = self.summary(Route::Topology, head);
+        let mut request = self.summary(route, head);
+        (request.status, request.taken) = (reply.status, taken);
+        self.shared.note(|seen| {
+            seen.requests.push(request);
+            match judged {
+                Ok(agent) if taken => remember(seen, agent),
+                Ok(_) => {}
+                Err(fault) => seen.refusals.push(fault.reason),
+            }
+        });
+        reply
+    }
+
+    /// The agent is known by the new certificate as well, until its first heartbeat with it: from then on by that one alone.
+    fn renewal(&mut self, head: &Head, presented: Option<&[u8]>, answer: &Answer) -> Reply {
+        let known = self.shared.seen().agents.clone();
+        let wanted = self.shared.script(|script| script.told.renewal_path.clone());
+        let judged = if head.path == wanted {
+            topology::check_renewal(head, &self.body, presented, &known)
+        } else {
+            Err(Fault { status: 404, reason: format!("announced at {}, not at {wanted}", head.path) })
+        };
+        let taken = judged.is_ok() && answer.takes();
+        let reply = match &judged {
+            Err(fault) if answer.status == 200 => Reply::fault(fault),
+            _ => Reply::new(answer, "application/xml", String::new()),
+        };
+        let mut request = self.summary(Route::Renewal, head);
         (request.status, request.taken) = (reply.status, taken);
         self.shared.note(|seen| {
             seen.requests.push(request);
@@ -269,7 +307,7 @@ impl Connection<'_> {
     fn judge_data(&mut self, head: &Head, presented: Option<&[u8]>) -> Result<Load, Fault> {
         self.plain.clear();
         let presented = presented.ok_or_else(|| topology::forbidden("no client certificate in TLS"))?;
-        if !self.shared.seen().agents.iter().any(|agent| agent.certificate == presented) {
+        if !self.shared.seen().agents.iter().any(|agent| agent.has(presented)) {
             return Err(topology::forbidden("the certificate in TLS is of no onboarded agent"));
         }
         ods::check_headers(head)?;

@@ -21,7 +21,43 @@ pub struct Agent {
     pub host: String,
     /// Its client certificate, DER.
     pub certificate: Vec<u8>,
+    /// The one that it has announced and not yet used for a heartbeat, DER.
+    pub announced: Option<Vec<u8>>,
 }
+
+impl Agent {
+    /// Whether it may be known by this certificate.
+    pub fn has(&self, certificate: &[u8]) -> bool {
+        self.certificate == certificate || self.announced.as_deref() == Some(certificate)
+    }
+}
+
+/// What an agent is told in the answer to a topology request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// `updateCertificate`
+    pub update_certificate: bool,
+    /// `queryInterval`, an ISO 8601 duration.
+    pub query_interval: String,
+    /// Where new certificates go: path and all behind the service's own address.
+    pub renewal_path: String,
+    /// Host of the configuration service.
+    pub dsc_host: String,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            update_certificate: false,
+            query_interval: "PT1H".to_owned(),
+            renewal_path: RENEWAL_PATH.to_owned(),
+            dsc_host: "dsc.example.net".to_owned(),
+        }
+    }
+}
+
+/// Where new certificates are announced, unless [`Told`] says another place; those end likewise.
+pub const RENEWAL_PATH: &str = "/ConfigurationService.Svc/RenewCertificate";
 
 /// Why a request is not as it must be, and the status it gets for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,14 +98,83 @@ pub fn check(
         }
     }
     check_user_agent(head)?;
+    read(body, workspace_id, presented)
+}
 
+/// Checks a topology heartbeat of one of the known agents: unsigned, known by its certificate alone. `Ok`: the agent, with the
+/// certificate that it used as its only one.
+pub fn check_heartbeat(
+    head: &Head,
+    body: &[u8],
+    presented: Option<&[u8]>,
+    known: &[Agent],
+    now_s: i64,
+) -> Result<Agent, Fault> {
+    let certificate = presented.ok_or(forbidden("no client certificate in TLS"))?;
+    let agent = known.iter().find(|agent| agent.has(certificate)).ok_or(forbidden("a certificate of no agent"))?;
+    for name in ["authorization", "x-ms-version", "x-ms-sha256_content"] {
+        if head.headers.iter().any(|(given, _)| given == name) {
+            return Err(malformed(format!("{name} does not belong to a heartbeat")));
+        }
+    }
+    check_date(header(head, "x-ms-date")?, now_s)?;
+    if !header(head, "x-ms-date")?.ends_with("+00:00") || header(head, "accept-language")? != "en-US" {
+        return Err(malformed("x-ms-Date is not in UTC, or Accept-Language is not en-US"));
+    }
+    check_user_agent(head)?;
+    check_form(head)?;
+    let beat = read(body, &agent.workspace_id, presented)?;
+    if beat.agent_guid != agent.agent_guid {
+        return Err(forbidden("the certificate is of another agent"));
+    }
+    check_joined(body, "AuthenticationCertificate")?;
+    Ok(beat)
+}
+
+/// Checks the announcement of a new certificate. `Ok`: the agent with what it announced.
+pub fn check_renewal(head: &Head, body: &[u8], presented: Option<&[u8]>, known: &[Agent]) -> Result<Agent, Fault> {
+    let certificate = presented.ok_or(forbidden("no client certificate in TLS"))?;
+    let agent = known.iter().find(|agent| agent.certificate == certificate);
+    let agent = agent.ok_or(forbidden("announced with a certificate that is no agent's proved one"))?;
+    check_form(head)?;
+    check_joined(body, "NewCertificate")?;
     let body = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
-    check_xml(body)?;
+    check_xml(body, "CertificateUpdateRequest")?;
+    let new = decode_certificate(element(body, "NewCertificate")?)?;
+    if new == agent.certificate {
+        return Err(malformed("the new certificate is the old one"));
+    }
+    check_subject(&Agent { certificate: new.clone(), ..agent.clone() })?;
+    Ok(Agent { announced: Some(new), ..agent.clone() })
+}
+
+fn check_form(head: &Head) -> Result<(), Fault> {
+    match header(head, "content-type")? {
+        "application/x-www-form-urlencoded" => Ok(()),
+        _ => Err(malformed("Content-Type is not the one of curl's")),
+    }
+}
+
+/// Base64 in lines of 64 characters, joined by single spaces.
+fn check_joined(body: &[u8], name: &str) -> Result<(), Fault> {
+    let body = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
+    let lines: Vec<&str> = element(body, name)?.split(' ').collect();
+    let (last, whole) = lines.split_last().expect("a split has a part");
+    let digits = |line: &str| line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    let fine = whole.iter().all(|line| line.len() == 64 && digits(line)) && (1..=64).contains(&last.len());
+    if fine && digits(last) { Ok(()) } else { Err(malformed(format!("{name} is not joined by single spaces"))) }
+}
+
+/// The agent that a body of either kind tells of.
+fn read(body: &[u8], workspace_id: &str, presented: Option<&[u8]>) -> Result<Agent, Fault> {
+    let body = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
+    check_xml(body, "AgentTopologyRequest")?;
     let agent = Agent {
         workspace_id: workspace_id.to_owned(),
         agent_guid: element(body, "EntityTypeId")?.to_owned(),
         host: element(body, "FullyQualfiedDomainName")?.to_owned(), // spelt so on the wire
         certificate: decode_certificate(element(body, "AuthenticationCertificate")?)?,
+        announced: None,
     };
     if !is_guid(&agent.agent_guid) {
         return Err(malformed("EntityTypeId is no GUID"));
@@ -140,8 +245,7 @@ fn check_signature(head: &Head, body: &[u8], key: &[u8], signature: &str) -> Res
 }
 
 /// Tags nest, attributes are quoted, the declaration, the root and its three name spaces are as they must be.
-fn check_xml(body: &str) -> Result<(), Fault> {
-    const ROOT: &str = "AgentTopologyRequest";
+fn check_xml(body: &str, root: &str) -> Result<(), Fault> {
     let rest = body
         .strip_prefix("<?xml version=\"1.0\"?>\n")
         .ok_or(malformed("no XML declaration, or no line feed after it"))?;
@@ -156,7 +260,7 @@ fn check_xml(body: &str) -> Result<(), Fault> {
             }
         } else if !tag.ends_with('/') {
             let name = tag.split(' ').next().unwrap_or("");
-            if open.is_empty() && name != ROOT {
+            if open.is_empty() && name != root {
                 return Err(malformed(format!("the root is <{name}>")));
             }
             open.push(name);
@@ -193,6 +297,10 @@ fn check_certificate(agent: &Agent, presented: Option<&[u8]>) -> Result<(), Faul
     if presented != agent.certificate {
         return Err(forbidden("the certificate in TLS is not the one in the body"));
     }
+    check_subject(agent)
+}
+
+fn check_subject(agent: &Agent) -> Result<(), Fault> {
     let der = agent.certificate.as_slice().into();
     webpki::EndEntityCert::try_from(&der).map_err(|error| malformed(format!("the certificate: {error:?}")))?;
     for part in [agent.workspace_id.as_str(), &agent.agent_guid, "Linux Monitoring Agent", "Microsoft"] {
@@ -214,17 +322,22 @@ fn check_operating_system(body: &str) -> Result<(), Fault> {
 }
 
 /// What an agent is told that passed every check; `origin` is the URL of this service.
-pub fn answer(agent: &Agent, origin: &str) -> String {
+pub fn answer(agent: &Agent, origin: &str, told: &Told) -> String {
     format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?><LinuxAgentTopologyResponse queryInterval=\"PT1H\" \
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><LinuxAgentTopologyResponse queryInterval=\"{}\" \
          telemetryReportInterval=\"PT10M\" id=\"6f2c7d0e-0c7b-4a53-9d55-2f6d5c1f8a10\" \
          xmlns=\"http://schemas.microsoft.com/WorkloadMonitoring/HealthServiceProtocol/2014/09/\" \
          xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">\
-         <CertificateUpdateEndpoint updateCertificate=\"false\">{origin}/ConfigurationService.Svc/RenewCertificate\
-         </CertificateUpdateEndpoint><DscConfiguration><Endpoint>https://dsc.example.net/Accounts/{}/Nodes(AgentId='{}')\
+         <CertificateUpdateEndpoint updateCertificate=\"{}\">{origin}{}\
+         </CertificateUpdateEndpoint><DscConfiguration><Endpoint>https://{}/Accounts/{}/Nodes(AgentId='{}')\
          </Endpoint><NodeConfigurationName>MicrosoftOperationsManagementLinuxConfiguration.common</NodeConfigurationName>\
          </DscConfiguration></LinuxAgentTopologyResponse>",
-        agent.workspace_id, agent.agent_guid
+        told.query_interval,
+        told.update_certificate,
+        told.renewal_path,
+        told.dsc_host,
+        agent.workspace_id,
+        agent.agent_guid
     )
 }
 
@@ -262,14 +375,18 @@ mod tests {
         assert_eq!(check_date(date, 1_446_682_353 - 360).map_err(|fault| fault.status), Err(403));
     }
 
+    fn check_xml_of_topology(body: &str) -> Result<(), Fault> {
+        check_xml(body, "AgentTopologyRequest")
+    }
+
     #[test]
     fn tags_that_do_not_nest_are_refused() {
         let root = "<?xml version=\"1.0\"?>\n<AgentTopologyRequest xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
                     xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
                     xmlns=\"http://schemas.microsoft.com/WorkloadMonitoring/HealthServiceProtocol/2014/09/\">";
-        assert_eq!(check_xml(&format!("{root}<A><B x=\"1\"/></A></AgentTopologyRequest>")), Ok(()));
-        assert!(check_xml(&format!("{root}<A><B></A></B></AgentTopologyRequest>")).is_err());
-        assert!(check_xml(&format!("{root}<A>")).is_err());
+        assert_eq!(check_xml_of_topology(&format!("{root}<A><B x=\"1\"/></A></AgentTopologyRequest>")), Ok(()));
+        assert!(check_xml_of_topology(&format!("{root}<A><B></A></B></AgentTopologyRequest>")).is_err());
+        assert!(check_xml_of_topology(&format!("{root}<A>")).is_err());
     }
 
     #[test]

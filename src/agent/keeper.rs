@@ -1,0 +1,229 @@
+//! When an identity is looked after: a forked child does it (`onboard/renewal.rs`), for it takes keys, TLS and bytes from outside.
+//!
+//! ```text
+//!  Idle ── due ──> Visiting ── the child ends, or its deadline passes: kill ──> Ending ── reaped ──> Idle
+//! ```
+//!
+//! At the start the child only looks; the first heartbeat comes an interval later, then one after each interval, ±12.5 % so that
+//! hosts started together do not stay together. The end of a child is a signal, so nothing is polled.
+
+use super::log::Log;
+use crate::config::{LogLevel, OmsFiles};
+use crate::limits::{RENEWAL_MS_MIN, VISIT_MS_MAX};
+use crate::onboard::renewal::{self, Errand, REPORT_BYTES_MAX, Report};
+use crate::sys::pipe::{self, Pipe};
+use crate::sys::process::{self, Pid, Side};
+use crate::sys::{clock, random_bytes, signal};
+use crate::upload::oms;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::c_int;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// How far the child stands back: making a key takes seconds of a small processor.
+const NICE_STEPS: c_int = 10;
+
+/// Looks after one identity.
+#[derive(Debug)]
+pub struct Keeper {
+    /// Below the root.
+    files: OmsFiles,
+    /// `run_interval`, until the service says another.
+    interval_ms: u64,
+    next_ms: u64,
+    errand: Errand,
+    /// There is no attempt at a new certificate before then.
+    renew_ms: u64,
+    state: State,
+    /// For the status file.
+    pub story: Story,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Visiting { pid: Pid, report: File, deadline_ms: u64 },
+    Ending(Pid),
+}
+
+/// What an operator is told about an identity.
+#[derive(Debug, Default, Clone)]
+pub struct Story {
+    /// The certificate's file.
+    pub certificate: String,
+    /// When the certificate ends, in seconds since 1970; 0: not known.
+    pub end_unix_s: i64,
+    /// Wall-clock µs of the last heartbeat that the service took; 0: none since the start.
+    pub last_heartbeat_us: u64,
+    /// What is wrong; empty: nothing.
+    pub reason: String,
+}
+
+impl Keeper {
+    /// A keeper of the identity in these files, which are below `root`. `interval_ms`: from one heartbeat to the next.
+    pub fn new(root: &Path, files: &OmsFiles, interval_ms: u64, now_ms: u64) -> Keeper {
+        let story = Story { certificate: files.certificate.clone(), ..Story::default() };
+        Keeper {
+            files: oms::below(root, files),
+            interval_ms,
+            next_ms: now_ms,
+            errand: Errand::Look,
+            renew_ms: now_ms,
+            state: State::Idle,
+            story,
+        }
+    }
+
+    /// The moment at which there is something to do without a signal.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        match self.state {
+            State::Idle => Some(self.next_ms),
+            State::Visiting { deadline_ms, .. } => Some(deadline_ms),
+            State::Ending(_) => None,
+        }
+    }
+
+    /// Takes what a child reported, ends one that is late, starts one that is due. `true`: the status file should say so.
+    pub fn turn(&mut self, now_ms: u64, log: &mut Log) -> bool {
+        match &mut self.state {
+            State::Idle if now_ms >= self.next_ms => {
+                self.start(now_ms, log);
+                false
+            }
+            State::Visiting { pid, report, deadline_ms } => {
+                let (pid, late) = (*pid, now_ms >= *deadline_ms);
+                let ended = process::reap(pid);
+                if ended.is_none() && !late {
+                    return false;
+                }
+                let report = read(report).unwrap_or_else(|| {
+                    let cause = ended.map_or_else(|| String::from("it took too long"), |ended| format!("{ended:?}"));
+                    Report {
+                        reason: format!("the child that looks after the certificate was lost: {cause}"),
+                        ..Report::default()
+                    }
+                });
+                if ended.is_none() {
+                    process::kill(pid);
+                }
+                self.state = if ended.is_some() { State::Idle } else { State::Ending(pid) };
+                self.conclude(&report, now_ms, log);
+                true
+            }
+            State::Ending(pid) if process::reap(*pid).is_some() => {
+                self.state = State::Idle;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn start(&mut self, now_ms: u64, log: &mut Log) {
+        let errand = match self.errand {
+            Errand::BeatAndRenew if now_ms < self.renew_ms => Errand::Beat,
+            errand => errand,
+        };
+        match fork(&self.files, errand) {
+            Ok((pid, report)) => self.state = State::Visiting { pid, report, deadline_ms: now_ms + VISIT_MS_MAX },
+            Err(error) => {
+                self.wait(now_ms);
+                log.limited(
+                    now_ms,
+                    LogLevel::Warn,
+                    "keeper",
+                    format_args!("no child for the topology heartbeat: {error}"),
+                );
+            }
+        }
+    }
+
+    fn conclude(&mut self, report: &Report, now_ms: u64, log: &mut Log) {
+        if report.interval_s > 0 {
+            self.interval_ms = u64::from(report.interval_s) * 1000;
+        }
+        if report.tried {
+            self.renew_ms = now_ms + RENEWAL_MS_MIN;
+        }
+        self.errand = Errand::BeatAndRenew;
+        self.wait(now_ms);
+        let story = &mut self.story;
+        if report.end_unix_s > 0 {
+            story.end_unix_s = report.end_unix_s;
+        }
+        if report.taken {
+            story.last_heartbeat_us = clock::wall_us();
+            log.line(LogLevel::Debug, format_args!("the service took a topology heartbeat"));
+        }
+        if report.renewed {
+            let end = renewal::day_text(report.end_unix_s);
+            log.line(LogLevel::Info, format_args!("{} was renewed; it ends on {end}", story.certificate));
+        }
+        // What lasts is said once.
+        if report.reason != story.reason {
+            match report.reason.as_str() {
+                "" => log.line(
+                    LogLevel::Info,
+                    format_args!("the certificate and its topology heartbeat are in order again"),
+                ),
+                reason => log.line(LogLevel::Warn, format_args!("topology heartbeat: {reason}")),
+            }
+            story.reason.clone_from(&report.reason);
+        }
+    }
+
+    /// 7/8 to 9/8 of the interval from now.
+    fn wait(&mut self, now_ms: u64) {
+        let mut chance = [0; 4];
+        // Without chance the schedule is still a schedule.
+        let _ = random_bytes(&mut chance);
+        let interval_ms = self.interval_ms;
+        let spread = u64::from(u32::from_le_bytes(chance)) * (interval_ms / 4) / u64::from(u32::MAX);
+        self.next_ms = now_ms + interval_ms - interval_ms / 8 + spread;
+    }
+}
+
+/// A child on its way is ended: a new configuration may mean other files. Whatever it was doing can be done again.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let State::Visiting { pid, .. } | State::Ending(pid) = self.state {
+            process::kill_and_reap(pid);
+        }
+    }
+}
+
+fn fork(files: &OmsFiles, errand: Errand) -> io::Result<(Pid, File)> {
+    let Pipe { reader, writer } = pipe::new()?;
+    pipe::set_nonblocking(reader.as_raw_fd())?;
+    let parent = std::process::id();
+    match process::fork()? {
+        Side::Parent(pid) => Ok((pid, File::from(reader))),
+        Side::Child => {
+            signal::reset_in_child();
+            process::die_with_parent();
+            if process::parent_id() == parent {
+                process::close_all_but(&[writer.as_raw_fd()]);
+                process::yield_priority(NICE_STEPS);
+                // A report fits the pipe: this never waits.
+                let _ = File::from(writer).write_all(&renewal::visit(files, errand).encode());
+            }
+            process::exit_now(0)
+        }
+    }
+}
+
+/// The report of a child, if it wrote one.
+fn read(report: &mut File) -> Option<Report> {
+    let mut bytes = Vec::new();
+    let mut part = [0; REPORT_BYTES_MAX];
+    while let Ok(count @ 1..) = report.read(&mut part) {
+        bytes.extend_from_slice(&part[..count]);
+        if bytes.len() > REPORT_BYTES_MAX {
+            return None;
+        }
+    }
+    Report::decode(&bytes)
+}
