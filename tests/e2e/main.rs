@@ -13,6 +13,7 @@ mod harness;
 
 mod all_goes_through_the_proxy;
 mod answers_from_hell;
+mod certificate_is_renewed;
 mod clouds_by_domain;
 mod configuration_errors_are_named;
 mod counters_agree_with_the_systems_tools;

@@ -157,6 +157,13 @@ impl Site {
         std::fs::write(self.conf(), section.to_owned() + &text).expect("omsd.conf is written");
     }
 
+    /// Adds a topology heartbeat, every second, to the configuration.
+    pub fn add_topology_heartbeat(&self) {
+        let text = std::fs::read_to_string(self.conf()).expect("omsd.conf is there");
+        let section = "<source>\n  type heartbeat_request\n  run_interval 1s\n</source>\n";
+        std::fs::write(self.conf(), section.to_owned() + &text).expect("omsd.conf is written");
+    }
+
     fn section(&self, source: Source) -> String {
         let listen = match source {
             Source::Udp(port) => format!("protocol_type udp\n  bind 127.0.0.1\n  port {port}"),

@@ -10,7 +10,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use std::sync::Arc;
 
-/// A TLS server for `localhost`, `127.0.0.1` and `::1`, and what its clients must trust.
+/// A TLS server for this host, by `localhost`, its loopback addresses, `service` and `service.example`, and what its clients must trust.
 pub struct Tls {
     /// For each connection.
     pub config: Arc<ServerConfig>,
@@ -44,7 +44,7 @@ fn authority() -> CertificateParams {
 }
 
 fn server() -> CertificateParams {
-    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let names = ["localhost", "127.0.0.1", "::1", "service", "service.example"].map(String::from);
     let mut params = CertificateParams::new(names).expect("these are names and addresses");
     params.distinguished_name.push(DnType::CommonName, "omsd stand-in");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

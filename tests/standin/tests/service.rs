@@ -36,7 +36,13 @@ impl Client {
 
     fn agent(&self) -> Agent {
         let text = |text: &str| text.to_owned();
-        Agent { workspace_id: text("w"), agent_guid: text("g"), host: text("h"), certificate: self.certificate.clone(), announced: None }
+        Agent {
+            workspace_id: text("w"),
+            agent_guid: text("g"),
+            host: text("h"),
+            certificate: self.certificate.clone(),
+            announced: None,
+        }
     }
 
     fn connect(&self, standin: &Standin) -> StreamOwned<ClientConnection, TcpStream> {
