@@ -127,6 +127,8 @@ pub const SHARED_KEY_TEXT_BYTES_MAX: u64 = 1023;
 pub const TOPOLOGY_MS_DEFAULT: u64 = 20 * 60 * 1000;
 /// Time for a topology heartbeat with all that may follow it: at most four requests and a new key. Killed, it goes on the next time.
 pub const VISIT_MS_MAX: u64 = 300_000;
+/// Time that `omsd onboard --renew` waits for the agent's own visit to end.
+pub const LOCK_MS_MAX: u64 = 10_000;
 /// There is no second attempt at a new certificate before this, however often the service asks.
 pub const RENEWAL_MS_MIN: u64 = 60 * 60 * 1000;
 /// Losses are told upstream at most this often.

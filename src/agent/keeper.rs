@@ -38,6 +38,8 @@ pub struct Keeper {
     errand: Errand,
     /// There is no attempt at a new certificate before then.
     renew_ms: u64,
+    /// The last attempt failed.
+    in_vain: bool,
     state: State,
     /// For the status file.
     pub story: Story,
@@ -73,6 +75,7 @@ impl Keeper {
             next_ms: now_ms,
             errand: Errand::Look,
             renew_ms: now_ms,
+            in_vain: false,
             state: State::Idle,
             story,
         }
@@ -123,11 +126,7 @@ impl Keeper {
     }
 
     fn start(&mut self, now_ms: u64, log: &mut Log) {
-        let errand = match self.errand {
-            Errand::BeatAndRenew if now_ms < self.renew_ms => Errand::Beat,
-            errand => errand,
-        };
-        match fork(&self.files, errand) {
+        match fork(&self.files, self.errand) {
             Ok((pid, report)) => self.state = State::Visiting { pid, report, deadline_ms: now_ms + VISIT_MS_MAX },
             Err(error) => {
                 self.wait(now_ms);
@@ -148,8 +147,6 @@ impl Keeper {
         if report.tried {
             self.renew_ms = now_ms + RENEWAL_MS_MIN;
         }
-        self.errand = Errand::BeatAndRenew;
-        self.wait(now_ms);
         let story = &mut self.story;
         if report.end_unix_s > 0 {
             story.end_unix_s = report.end_unix_s;
@@ -162,8 +159,11 @@ impl Keeper {
             let end = renewal::day_text(report.end_unix_s);
             log.line(LogLevel::Info, format_args!("{} was renewed; it ends on {end}", story.certificate));
         }
+        // That the last attempt failed stays true until the next.
+        let stays = self.in_vain && report.reason.is_empty() && self.errand == Errand::Beat;
+        self.in_vain = stays || (report.tried && !report.reason.is_empty());
         // What lasts is said once.
-        if report.reason != story.reason {
+        if report.reason != story.reason && !stays {
             match report.reason.as_str() {
                 "" => log.line(
                     LogLevel::Info,
@@ -173,9 +173,10 @@ impl Keeper {
             }
             story.reason.clone_from(&report.reason);
         }
+        self.wait(now_ms);
     }
 
-    /// 7/8 to 9/8 of the interval from now.
+    /// Until the next visit, 7/8 to 9/8 of the interval from now.
     fn wait(&mut self, now_ms: u64) {
         let mut chance = [0; 4];
         // Without chance the schedule is still a schedule.
@@ -183,6 +184,7 @@ impl Keeper {
         let interval_ms = self.interval_ms;
         let spread = u64::from(u32::from_le_bytes(chance)) * (interval_ms / 4) / u64::from(u32::MAX);
         self.next_ms = now_ms + interval_ms - interval_ms / 8 + spread;
+        self.errand = if self.next_ms < self.renew_ms { Errand::Beat } else { Errand::BeatAndRenew };
     }
 }
 

@@ -26,16 +26,18 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::certificate::{Certificate, Subject, expiry_unix_s};
 use super::identity::{FILE_MODE, FileError, read_text, swap, write};
 use super::topology::{self, Facts};
 use super::{RENEW_S, SKEW_S_MAX, this_system};
 use crate::config::OmsFiles;
-use crate::limits::REASON_BYTES_MAX;
+use crate::limits::{LOCK_MS_MAX, REASON_BYTES_MAX};
 use crate::sys::{self, clock, file};
 use crate::upload::admin_conf::AdminConf;
 use crate::upload::guid::is_guid;
@@ -197,7 +199,7 @@ impl fmt::Display for Trouble {
                 write!(f, "this agent's certificate ended on {} ({status}): onboard again", day_text(*end))
             }
             Trouble::NotRenewed(status) => {
-                write!(f, "the service takes no new certificate ({status}); the old one stays in use")
+                write!(f, "the service does not take a new certificate ({status}); the old one stays in use")
             }
             Trouble::NoEndpoint => f.write_str("the service has not said where a new certificate goes: onboard again"),
             Trouble::Internal(error) => write!(f, "no certificate could be made: {error}"),
@@ -214,7 +216,7 @@ impl From<FileError> for Trouble {
 fn run(files: &OmsFiles, errand: Errand, report: &mut Report) -> Result<(), Trouble> {
     let pair = Pair::of(files);
     // Without the lock nothing is written, so it is taken first; it ends with the process.
-    let _lock = pair.lock()?;
+    let _lock = pair.lock(if errand == Errand::Renew { LOCK_MS_MAX } else { 0 })?;
     let tidied = pair.tidy();
     let current = pair.load().ok_or_else(|| Trouble::NoIdentity(missing(files)))?;
     report.end_unix_s = expiry_unix_s(&current.certificate_pem).unwrap_or(0);
@@ -354,7 +356,11 @@ fn renew(
         Err(trouble) => return Err(trouble),
     }
     // If the answer asks for another renewal that is not heard: one visit, one renewal.
-    let answer = beat(files, conf, &new)?;
+    let answer = beat(files, conf, &new).map_err(|trouble| match trouble {
+        // It stays beside for the next visit: perhaps not all of the service has heard of it yet.
+        Trouble::Refused(status, None) => Trouble::NotRenewed(status),
+        other => other,
+    })?;
     report.interval_s = answer.response.interval_s.unwrap_or(report.interval_s);
     adopt(pair, current, &new, report)
 }
@@ -389,13 +395,21 @@ impl Pair {
         Pair { certificate: beside(&self.certificate), key: beside(&self.key) }
     }
 
-    /// Keeps a second process from writing here.
-    fn lock(&self) -> Result<fs::File, Trouble> {
+    /// Keeps a second process from writing here; waits so long for one that does.
+    fn lock(&self, mut left_ms: u64) -> Result<fs::File, Trouble> {
+        const STEP_MS: u64 = 50;
         let directory = self.key.parent().unwrap_or(Path::new("."));
-        file::lock_directory(directory).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Trouble::Busy,
-            _ => Trouble::NoIdentity(format!("{}: {error}: run omsd onboard", directory.display())),
-        })
+        loop {
+            match file::lock_directory(directory) {
+                Ok(locked) => return Ok(locked),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Err(Trouble::NoIdentity(format!("{}: {error}: run omsd onboard", directory.display())));
+                }
+                Err(_) if left_ms < STEP_MS => return Err(Trouble::Busy),
+                Err(_) => thread::sleep(Duration::from_millis(STEP_MS)),
+            }
+            left_ms -= STEP_MS;
+        }
     }
 
     /// The certificate with the key that fits it.
