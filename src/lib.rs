@@ -21,7 +21,7 @@
 //! | [`upload`] | picks chunks, forks the child, renders, posts, judges the answer | writes to the ring |
 //! | [`syslog`] | PRI, RFC 3164, RFC 5424: bytes to [`syslog::Message`] | allocates |
 //! | [`config`] | the original's grammar, every key in one table | starts anything |
-//! | [`onboard`] | certificate, topology request: the files an agent is known by | touches a working identity before the new one works |
+//! | [`onboard`] | certificate, topology request, renewal: the files an agent is known by | touches a working identity before the new one works |
 //! | [`crypto`] | the one door to the cryptographic module | has a second way to do it |
 //! | [`agent`] | the loop, the deadlines, the loss report; alone joins two rooms | parses hostile bytes |
 //! | [`sys`] | poll, signals, sockets, clocks: the only `unsafe` | decides anything |
@@ -30,8 +30,8 @@
 //! Arrows: `main → cli → agent → {intake, collect, ring, upload} → {config, record, syslog, limits}`, and any of them
 //! `→ sys → libc`. [`upload`] and [`onboard`] alone go `→ crypto`, which goes to ring or to AWS-LC. Of [`collect`], [`config`] and [`record`] know the catalogue: objects and the names of their counters.
 //! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
-//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`agent`] asks [`onboard`] only which
-//! operating system this is, for the heartbeat.
+//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`agent`] asks [`onboard`] which operating
+//! system this is, for the heartbeat, and has a child of its own look after the identity, which takes keys and TLS.
 //!
 //! # What must stay true
 //!

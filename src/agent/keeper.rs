@@ -229,3 +229,56 @@ fn read(report: &mut File) -> Option<Report> {
     }
     Report::decode(&bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogLevel;
+
+    fn keeper(interval_ms: u64) -> (Keeper, Log) {
+        (Keeper::new(Path::new("/nonexistent"), &OmsFiles::default(), interval_ms, 0), Log::new(LogLevel::Fatal))
+    }
+
+    #[test]
+    fn visits_come_an_eighth_around_the_interval() {
+        let (mut keeper, mut log) = keeper(800);
+        assert_eq!(keeper.deadline_ms(), Some(0), "the first look is at once");
+        let mut found = Vec::new();
+        for _ in 0..1000 {
+            keeper.conclude(&Report::default(), 10_000, &mut log);
+            found.push(keeper.next_ms);
+        }
+        assert!(found.iter().all(|next| (10_700..=10_900).contains(next)), "{found:?}");
+        assert!(found.iter().any(|next| *next < 10_750) && found.iter().any(|next| *next > 10_850));
+        keeper.conclude(&Report { interval_s: 60, ..Report::default() }, 0, &mut log);
+        assert!((52_500..=67_500).contains(&keeper.next_ms), "as the service wants it");
+    }
+
+    #[test]
+    fn a_new_certificate_is_tried_for_once_an_hour() {
+        let (mut keeper, mut log) = keeper(1000);
+        assert_eq!(keeper.errand, Errand::Look);
+        keeper.conclude(&Report::default(), 0, &mut log);
+        assert_eq!(keeper.errand, Errand::BeatAndRenew);
+        keeper.conclude(&Report { tried: true, ..Report::default() }, 0, &mut log);
+        assert_eq!(keeper.errand, Errand::Beat);
+        keeper.conclude(&Report::default(), RENEWAL_MS_MIN - 2000, &mut log);
+        assert_eq!(keeper.errand, Errand::Beat);
+        keeper.conclude(&Report::default(), RENEWAL_MS_MIN, &mut log);
+        assert_eq!(keeper.errand, Errand::BeatAndRenew);
+    }
+
+    #[test]
+    fn a_failed_attempt_is_told_until_the_next() {
+        let (mut keeper, mut log) = keeper(1000);
+        let failed = Report { tried: true, reason: String::from("no"), ..Report::default() };
+        keeper.conclude(&failed, 0, &mut log);
+        keeper.conclude(&Report { taken: true, ..Report::default() }, 1000, &mut log);
+        assert_eq!(keeper.story.reason, "no");
+        keeper.conclude(&Report { reason: String::from("no network"), ..Report::default() }, 2000, &mut log);
+        assert_eq!(keeper.story.reason, "no network");
+        keeper.errand = Errand::BeatAndRenew;
+        keeper.conclude(&Report { taken: true, ..Report::default() }, RENEWAL_MS_MIN, &mut log);
+        assert_eq!(keeper.story.reason, "");
+    }
+}

@@ -455,3 +455,95 @@ impl Pair {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onboard::identity::tests::Root;
+    use crate::upload::https::tests::CLIENT_CERTIFICATE;
+
+    const SUBJECT: Subject = Subject {
+        workspace_id: "00000000-0000-0000-0000-000000000001",
+        agent_guid: "00000000-0000-0000-0000-000000000002",
+    };
+
+    #[test]
+    fn a_report_goes_through_the_pipe_unchanged_and_nothing_else_is_one() {
+        let report = Report {
+            taken: true,
+            tried: true,
+            renewed: false,
+            end_unix_s: 1_795_000_000,
+            interval_s: 3600,
+            exit_code: 75,
+            reason: "ü".repeat(REASON_BYTES_MAX / 2),
+        };
+        let bytes = report.encode();
+        assert_eq!(bytes.len(), REPORT_BYTES_MAX);
+        assert_eq!(Report::decode(&bytes), Some(report));
+        assert_eq!(Report::decode(&Report::default().encode()), Some(Report::default()));
+        for length in 0..REPORT_BYTES {
+            assert_eq!(Report::decode(&bytes[..length]), None);
+        }
+        assert_eq!(Report::decode(&bytes[..REPORT_BYTES_MAX - 1]), None, "half a character");
+    }
+
+    /// A certificate file, and a key file of these keys.
+    fn pair(root: &Root, certificate: &Certificate, keys: &[&Certificate]) -> Pair {
+        let pair = Pair { certificate: root.0.join("oms.crt"), key: root.0.join("oms.key") };
+        fs::write(&pair.certificate, &certificate.certificate_pem).unwrap();
+        fs::write(&pair.key, keys.iter().map(|key| key.key_pem.as_str()).collect::<String>()).unwrap();
+        pair
+    }
+
+    #[test]
+    fn of_two_keys_the_one_that_fits_is_taken_and_kept() {
+        let (old, new) = (&*CLIENT_CERTIFICATE, &Certificate::generate(SUBJECT, 0).unwrap());
+        for (certificate, keys) in [(old, [old, new]), (old, [new, old]), (new, [old, new]), (new, [new, old])] {
+            let root = Root::new();
+            let pair = pair(&root, certificate, &keys);
+            assert_eq!(pair.load().unwrap().key_pem, certificate.key_pem);
+            pair.tidy().unwrap();
+            assert_eq!(fs::read_to_string(&pair.key).unwrap(), certificate.key_pem);
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_no_pair_and_are_left_alone() {
+        let (old, new) = (&*CLIENT_CERTIFICATE, &Certificate::generate(SUBJECT, 0).unwrap());
+        for keys in [&[new][..], &[new, new], &[]] {
+            let root = Root::new();
+            let pair = pair(&root, old, keys);
+            let before = fs::read_to_string(&pair.key).unwrap();
+            assert!(pair.load().is_none());
+            pair.tidy().unwrap();
+            assert_eq!(fs::read_to_string(&pair.key).unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn a_pair_without_directory_or_files_is_said_to_be_missing() {
+        let root = Root::new();
+        let files = crate::upload::oms::below(&root.0, &OmsFiles::default());
+        let report = visit(&files, Errand::Look);
+        assert!(report.exit_code == 78 && report.reason.contains("run omsd onboard"), "{report:?}");
+        assert!(report.end_unix_s == 0 && !report.taken, "{report:?}");
+    }
+
+    #[test]
+    fn only_a_plain_no_counts_as_one() {
+        for (trouble, expected) in [
+            (Trouble::Refused(403, None), true),
+            (Trouble::Refused(401, None), true),
+            (Trouble::Ended(403, 0), true),
+            (Trouble::NoAnswer(HttpsError::Tls(TlsFault::Alert("x".into()))), true),
+            (Trouble::Refused(403, Some(3600)), false),
+            (Trouble::Refused(503, None), false),
+            (Trouble::NoAnswer(HttpsError::ClosedEarly), false),
+            (Trouble::NoAnswer(HttpsError::Tls(TlsFault::UnknownIssuer)), false),
+            (Trouble::NoClock, false),
+        ] {
+            assert_eq!(trouble.is_refusal(), expected, "{trouble}");
+        }
+    }
+}

@@ -315,6 +315,35 @@ mod tests {
     }
 
     #[test]
+    fn a_heartbeat_joins_the_lines_of_the_certificate_by_spaces() {
+        let certificate_pem = "-----BEGIN CERTIFICATE-----\nMIID\nAAAA\n-----END CERTIFICATE-----\n";
+        let facts = Facts { host_name: "h", agent_guid: "a", certificate_pem, system: &System::unknown() };
+        let expected = request_body(&facts).replace("MIID\nAAAA", "MIID AAAA");
+        assert_eq!(heartbeat_body(&facts), expected);
+        assert!(expected.contains("<Telemetry></Telemetry>"));
+        assert_eq!(
+            renewal_body(certificate_pem),
+            "<?xml version=\"1.0\"?>\n<CertificateUpdateRequest xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+             xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
+             xmlns=\"http://schemas.microsoft.com/WorkloadMonitoring/HealthServiceProtocol/2014/09/\">\
+             <NewCertificate>MIID AAAA</NewCertificate></CertificateUpdateRequest>"
+        );
+    }
+
+    #[track_caller]
+    fn check_url(oms_endpoint: &str, expected: &str) {
+        let conf = AdminConf { workspace_id: "W1".into(), oms_endpoint: oms_endpoint.into(), ..AdminConf::default() };
+        assert_eq!(url(&conf), format!("{expected}/AgentService.svc/LinuxAgentTopologyRequest"));
+    }
+
+    #[test]
+    fn heartbeats_go_to_the_workspaces_other_host_or_to_the_endpoint_that_was_given() {
+        check_url("https://w1.ods.opinsights.azure.us/OperationalData.svc/P", "https://w1.oms.opinsights.azure.us");
+        check_url("https://127.0.0.1:8443/OperationalData.svc/P", "https://127.0.0.1:8443");
+        check_url("https://other.ods.example/OperationalData.svc/P", "https://other.ods.example");
+    }
+
+    #[test]
     fn a_name_cannot_write_xml() {
         let system = System { name: "A&B".into(), ..System::unknown() };
         let facts = Facts { host_name: "<x>\n", agent_guid: "a", certificate_pem: "", system: &system };
@@ -373,6 +402,38 @@ mod tests {
             parse_response(ANSWER.replace("://dsc", "://a&amp;b.dsc").as_bytes()).dsc_endpoint[..13],
             *"https://a&b.d"
         );
+    }
+
+    #[track_caller]
+    fn check_interval(duration: &str, expected: Option<u32>) {
+        let answer = ANSWER.replace("PT1H", duration);
+        assert_eq!(parse_response(answer.as_bytes()).interval_s, expected, "{duration}");
+    }
+
+    #[test]
+    fn intervals_from_a_minute_to_a_week_are_believed() {
+        check_interval("PT1H", Some(3600));
+        check_interval("PT1H30M5S", Some(5405));
+        check_interval("PT60S", Some(60));
+        check_interval("P7D", Some(604_800));
+        check_interval("P1W", Some(604_800));
+        check_interval("P1DT1M", Some(86_460));
+        for bad in
+            ["PT59S", "P7DT1S", "P1M", "P1Y", "PT1D", "1H", "PT", "", "PTH", "PT1.5H", "PT99999999999H", "PT9999999H"]
+        {
+            check_interval(bad, None);
+        }
+        assert_eq!(parse_response(b"<R/>").interval_s, None);
+    }
+
+    #[test]
+    fn only_true_asks_for_a_new_certificate() {
+        assert!(!parse_response(ANSWER.as_bytes()).update_certificate);
+        let asks = |value: &str| parse_response(ANSWER.replace("\"false\"", value).as_bytes()).update_certificate;
+        assert!(asks("\"true\""));
+        assert!(!asks("\"True\"") && !asks("\"\"") && !asks("\"true"));
+        let elsewhere = ANSWER.replace("id=\"6f2c\"", "updateCertificate=\"true\"");
+        assert!(!parse_response(elsewhere.as_bytes()).update_certificate);
     }
 
     #[test]
