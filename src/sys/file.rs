@@ -7,8 +7,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-/// Replaces `path` by a file of these bytes and this mode, whatever the umask, and of the same owner as far as we may: a reader sees the old file or the new
+/// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new
 /// one, also after a power cut. The temporary file stands beside it (`.NAME.new`) and is removed on failure.
+/// The owner is that of the old file or, for a new one, of the directory, as far as we may: root renews what the agent's
+/// account must read.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode, true)?;
     sync_directory_of(path)
@@ -24,7 +26,8 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
     name.push(".new");
     let temporary = path.with_file_name(name);
-    let owner = if sync { fs::metadata(path).ok() } else { None };
+    let owner = || fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path))).ok();
+    let owner = if sync { owner() } else { None };
     let written = write(&temporary, bytes, mode, owner, sync).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -38,7 +41,6 @@ fn write(path: &Path, bytes: &[u8], mode: u32, owner: Option<Metadata>, sync: bo
         OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     if let Some(owner) = owner {
-        // Root renews what the agent's account must read; anybody else owns both files anyway.
         let _ = fchown(&file, Some(owner.uid()), Some(owner.gid()));
     }
     file.write_all(bytes)?;
