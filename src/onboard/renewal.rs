@@ -298,7 +298,8 @@ fn client(files: &OmsFiles, pair: &Certificate) -> Result<Client, Trouble> {
     let identity = Identity { certificate_pem: pair.certificate_pem.as_bytes(), key_pem: pair.key_pem.as_bytes() };
     let ca_file = (!files.ca_file.is_empty()).then(|| Path::new(&files.ca_file));
     let proxy = read_proxy(&files.proxy_conf).map_err(Trouble::NoIdentity)?;
-    Client::new(Options { identity: Some(identity), ca_file, proxy, no_proxy: &files.no_proxy }).map_err(Trouble::NoAnswer)
+    Client::new(Options { identity: Some(identity), ca_file, proxy, no_proxy: &files.no_proxy })
+        .map_err(Trouble::NoAnswer)
 }
 
 /// Writes down what the service's answer changes. A value that it does not give stays as it was.

@@ -4,6 +4,7 @@
 //! service names are written down. A clock that is off is told from a certificate that is refused.
 
 use crate::harness::{PATIENCE, Site, Source, mode, run, wait_until};
+use omsd_standin::tls::pem_blocks;
 use omsd_standin::{Agent, Answer, Manner, Options, Route, Seen, Standin, Told};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ impl Scene {
         wait_until("the swap is done", || !self.certs("oms.crt.new").exists() && !self.certs("oms.key.new").exists());
         assert_eq!(der(&self.certs("oms.crt")), agent.certificate);
         assert_eq!(keys_that_fit(&self.certs("")), [true]);
+        assert_eq!(modulus("rsa", &self.certs("oms.key")), modulus("x509", &self.certs("oms.crt")), "says openssl");
         assert_eq!((mode(&self.certs("oms.crt")), mode(&self.certs("oms.key"))), (0o640, 0o640));
         let names = std::fs::read_dir(self.certs("")).expect("certs").count();
         assert_eq!(names, 2, "something was left behind");
@@ -83,30 +85,24 @@ fn answered(seen: &Seen, route: Route, status: u16) -> usize {
     seen.requests.iter().filter(|request| (request.route, request.status) == (route, status)).count()
 }
 
-/// For each key in oms.key, whether it is the one of oms.crt, as openssl sees it.
+/// For each key in oms.key, whether it is the one of oms.crt: whether its modulus stands there. Where that is in our keys: RFC 8017 appendix A.1.2.
 fn keys_that_fit(certs: &Path) -> Vec<bool> {
-    let modulus = |kind: &str, path: &Path| {
-        let output =
-            Command::new("openssl").args([kind, "-noout", "-modulus", "-in"]).arg(path).output().expect("openssl(1)");
-        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
-        output.stdout
-    };
-    let wanted = modulus("x509", &certs.join("oms.crt"));
+    let certificate = der(&certs.join("oms.crt"));
     let text = std::fs::read_to_string(certs.join("oms.key")).expect("oms.key");
-    let one =
-        std::env::temp_dir().join(format!("omsd-e2e-{}-key-{:?}", std::process::id(), std::thread::current().id()));
-    let parts = text.split("-----BEGIN").skip(1).map(|part| {
-        std::fs::write(&one, format!("-----BEGIN{part}")).expect("a key alone");
-        modulus("rsa", &one) == wanted
-    });
-    let fit = parts.collect();
-    let _ = std::fs::remove_file(&one);
-    fit
+    let fits = |key: Vec<u8>| certificate.windows(256).any(|bytes| bytes == &key[12..268]);
+    pem_blocks(&text).into_iter().map(fits).collect()
 }
 
 fn der(certificate: &Path) -> Vec<u8> {
-    let command = ["x509", "-outform", "DER", "-in"];
-    Command::new("openssl").args(command).arg(certificate).output().expect("openssl(1)").stdout
+    let text = std::fs::read_to_string(certificate).expect("a certificate");
+    pem_blocks(&text).pop().expect("a certificate")
+}
+
+/// As openssl sees it.
+fn modulus(kind: &str, path: &Path) -> String {
+    let output = run(Command::new("openssl").args([kind, "-noout", "-modulus", "-in"]).arg(path));
+    assert!(output.code() == 0 && output.stdout.starts_with("Modulus="), "{output:?}");
+    output.stdout
 }
 
 #[test]

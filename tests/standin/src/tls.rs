@@ -1,5 +1,6 @@
 //! A certification authority made at start, one server certificate from it, and a TLS server that asks for a client certificate and takes any.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
@@ -33,6 +34,15 @@ pub fn make() -> Result<Tls, Box<dyn std::error::Error>> {
         .with_client_cert_verifier(Arc::new(Anyone(provider)))
         .with_single_cert(vec![server.der().clone()], key)?;
     Ok(Tls { config: Arc::new(config), ca_pem: ca.pem() })
+}
+
+/// The contents of every block of a PEM text, in their order; nothing where one is no base64.
+pub fn pem_blocks(text: &str) -> Vec<Vec<u8>> {
+    let blocks = text.split("-----BEGIN ").skip(1).map(|block| {
+        let lines = block.lines().skip(1).take_while(|line| !line.starts_with('-'));
+        BASE64_STANDARD.decode(lines.collect::<String>())
+    });
+    blocks.collect::<Result<_, _>>().unwrap_or_default()
 }
 
 fn authority() -> CertificateParams {
