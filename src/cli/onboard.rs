@@ -135,8 +135,8 @@ fn renew(matches: &Matches) -> Result<Exit, Exit> {
         return Err(Exit::Configuration);
     }
     let workspace_id = matches.opt_str("workspace").map_or_else(|| Ok(String::new()), |id| guid(&id))?;
-    let ca_file = matches.opt_str("ca-file");
-    let report = renewal::visit(&identity::files(&root, &workspace_id, ca_file), Errand::Renew);
+    let files = identity::files(&root, &workspace_id, matches.opt_str("ca-file"), matches.opt_str("no-proxy"));
+    let report = renewal::visit(&files, Errand::Renew);
     if report.renewed {
         say(&format!("The certificate was renewed; it ends on {}.\n", renewal::day_text(report.end_unix_s)));
     }

@@ -230,8 +230,8 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     fs::rename(&temporary, link).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
-/// The files of one workspace, or of the primary one for an empty id.
-pub fn files(root: &Path, workspace_id: &str, ca_file: Option<String>) -> OmsFiles {
+/// The files of one workspace, or of the primary one for an empty id, with what else a request needs.
+pub fn files(root: &Path, workspace_id: &str, ca_file: Option<String>, no_proxy: Option<String>) -> OmsFiles {
     let directory = Directory::new(root, workspace_id);
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     OmsFiles {
@@ -239,7 +239,7 @@ pub fn files(root: &Path, workspace_id: &str, ca_file: Option<String>) -> OmsFil
         certificate: text(directory.certificate()),
         key: text(directory.key()),
         proxy_conf: text(directory.proxy_conf()),
-        no_proxy: String::new(),
+        no_proxy: no_proxy.unwrap_or_default(),
         ca_file: ca_file.unwrap_or_default(),
         compress: true,
     }
