@@ -14,6 +14,7 @@ use omsd::upload::text::Text;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 mod perf_records;
@@ -119,29 +120,10 @@ fn every_line_without_a_written_difference_renders_as_the_original() {
 
 #[test]
 fn every_written_difference_has_its_reason_and_its_test() {
-    let source = concat!(
-        include_str!("main.rs"),
-        include_str!("perf_records.rs"),
-        include_str!("../../src/agent/sampler.rs"),
-        include_str!("../../src/collect/arithmetic.rs"),
-        include_str!("../../src/collect/host/tests.rs"),
-        include_str!("../../src/collect/logical_disk.rs"),
-        include_str!("../../src/collect/memory.rs"),
-        include_str!("../../src/collect/mounts.rs"),
-        include_str!("../../src/collect/physical_disk.rs"),
-        include_str!("../../src/collect/process.rs"),
-        include_str!("../../src/collect/processor.rs"),
-        include_str!("../../src/collect/remote.rs"),
-        include_str!("../../src/collect/system.rs"),
-        include_str!("../../src/collect/volumes.rs"),
-        include_str!("../../src/onboard/certificate.rs"),
-        include_str!("../../src/upload/oms.rs"),
-        include_str!("../../src/upload/proxy.rs"),
-        include_str!("../../src/upload/https/tests.rs"),
-        include_str!("../../src/upload/https/trust.rs"),
-        include_str!("../e2e/onboard_refused_leaves_all_as_it_was.rs"),
-        include_str!("../e2e/proxy_real.rs"),
-    );
+    let mut source = String::new();
+    for room in ["src", "tests/compliance", "tests/e2e"] {
+        read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join(room), &mut source);
+    }
     for Difference { test, line, .. } in differences() {
         assert!(source.contains(&format!("fn {test}()")), "{line}");
         assert!(DIFFERENCES_MD.contains(&format!("`{test}`")), "{test}");
@@ -149,6 +131,18 @@ fn every_written_difference_has_its_reason_and_its_test() {
     let cells = DIFFERENCES_MD.lines().filter_map(|row| row.strip_prefix("| ")?.rsplit('|').nth(1));
     for test in cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
         assert!(source.contains(&format!("fn {test}()")), "{test}");
+    }
+}
+
+/// The text of every Rust file in a directory.
+fn read_all(directory: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(path).expect("a file of Rust"));
+        }
     }
 }
 
