@@ -121,7 +121,7 @@ fn every_line_without_a_written_difference_renders_as_the_original() {
 #[test]
 fn every_written_difference_has_its_reason_and_its_test() {
     let mut source = String::new();
-    for room in ["src", "tests/compliance", "tests/e2e"] {
+    for room in ["src", "tests/compliance", "tests/e2e", "tests/faults"] {
         read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join(room), &mut source);
     }
     for Difference { test, line, .. } in differences() {
