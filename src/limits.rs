@@ -94,6 +94,8 @@ pub const HOSTS_BYTES_MAX: u64 = 1024 * 1024;
 pub const RESOLV_CONF_BYTES_MAX: u64 = 16 * 1024;
 /// Search domains of it that are tried.
 pub const SEARCH_MAX: usize = 16;
+/// Time that a proxy has to speak TLS before it is taken for one without.
+pub const PROXY_TLS_MS_MAX: u64 = 5_000;
 /// Time to wait for an answer once the request is sent.
 pub const ANSWER_MS_MAX: u64 = 60_000;
 /// Time from SIGTERM to exit.
@@ -206,6 +208,7 @@ const _: () = assert!(RETRY_MS_MAX <= CONFIG_TIME_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
 const _: () = assert!(DRAIN_MS_MAX + STOP_MS_MAX / 2 < STOP_MS_MAX); // reading, then waiting for an answer, then a sync
 const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(PROXY_TLS_MS_MAX < CONNECT_MS_MAX);
 const _: () = assert!(6 * LOOKUP_STEP_MS < LOOKUP_MS_MAX); // three name servers, each asked twice
 const _: () = assert!(CONNECT_MS_MAX + ANSWER_MS_MAX + ANSWER_BODY_MS_MAX < REQUEST_MS_MAX);
 const _: () = assert!(REMOTE_MAX * 56 < 64 * 1024); // answers of seven numbers each

@@ -111,10 +111,11 @@ fn each_way_through_a_proxy_or_why_there_is_none() {
         row("tinyproxy wants a password", tiny(), "user:tinysecret@127.0.0.1:PORT", Through),
         row("tinyproxy wants a password, none is set", tiny(), "127.0.0.1:PORT", Refused("(407)")),
         row("tinyproxy allows another port", Proxy::Tinyproxy("ConnectPort 443"), "127.0.0.1:PORT", Refused("(403)")),
+        row("https for tinyproxy", Proxy::Tinyproxy(""), "https://localhost:PORT", Through),
         row(
-            "https for tinyproxy",
-            Proxy::Tinyproxy(""),
-            "https://localhost:PORT",
+            "https for tinyproxy, with a password",
+            tiny(),
+            "https://user:tinysecret@localhost:PORT",
             Refused("one without TLS is written http://"),
         ),
         row(

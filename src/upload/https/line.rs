@@ -20,7 +20,7 @@ use ureq::http::Uri;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
 
 use super::{Hop, HttpsError, TlsFault};
-use crate::limits::{ANSWER_HEADER_BYTES_MAX, CONNECT_TRY_MS, HTTP_BUFFER_BYTES, REQUEST_MS_MAX};
+use crate::limits::{ANSWER_HEADER_BYTES_MAX, CONNECT_TRY_MS, HTTP_BUFFER_BYTES, PROXY_TLS_MS_MAX, REQUEST_MS_MAX};
 use crate::upload::proxy::{Proxy, goes_past};
 
 /// The way to each server.
@@ -85,9 +85,20 @@ impl Connector {
         let hop = Hop { name: HostPort { host: &proxy.host, port: proxy.port }.to_string(), is_proxy: true };
         let mut socket = open(addresses, &hop, deadline)?;
         if let Some(tls) = &self.proxy_tls {
-            let conn = shake_hands(tls.clone(), &proxy.host, &mut socket, PROXY_HANDSHAKE)
-                .map_err(|error| error.of_proxy_handshake(&hop))?;
-            socket.proxy_tls = Some(Box::new(conn));
+            // The original took the scheme for decoration: many a setting says https:// of a proxy without TLS. Where no password
+            // is at stake it is taken as it is; the TLS with the server is verified all the same.
+            let may_be_plain = proxy.credentials.is_none();
+            if may_be_plain {
+                socket.deadline = deadline.min(Instant::now() + Duration::from_millis(PROXY_TLS_MS_MAX));
+            }
+            let shaken = shake_hands(tls.clone(), &proxy.host, &mut socket, PROXY_HANDSHAKE);
+            match shaken.map_err(|error| error.of_proxy_handshake(&hop)) {
+                Ok(conn) => socket = Socket { deadline, proxy_tls: Some(Box::new(conn)), ..socket },
+                Err(HttpsError::NotSuchAProxy { .. } | HttpsError::TimedOut(_)) if may_be_plain => {
+                    socket = open(addresses, &hop, deadline)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         tunnel(&mut socket, proxy, hop, server)?;
         Ok(socket)
