@@ -25,7 +25,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// How far the child stands back: making a key takes seconds of a small processor.
-const NICE_STEPS: c_int = 10;
+const NICE_STEPS: c_int = 5;
 
 /// Looks after one identity.
 #[derive(Debug)]

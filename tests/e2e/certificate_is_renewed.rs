@@ -3,17 +3,21 @@
 //! heartbeat finds its way. `omsd onboard --renew`, killed at every system call of the swap, leaves a key that fits the certificate. Endpoints that the
 //! service names are written down. A clock that is off is told from a certificate that is refused.
 
-use crate::harness::{PATIENCE, Site, Source, mode, run, wait_until};
+use crate::harness::{Omsd, PATIENCE, Site, Source, mode, run, wait_for, wait_until};
 use omsd_standin::tls::pem_blocks;
 use omsd_standin::{Agent, Answer, Manner, Options, Route, Seen, Standin, Told};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// An interval that the service may not ask for: the configured second stays.
 fn told(update_certificate: bool) -> Told {
     Told { update_certificate, query_interval: "PT1S".to_owned(), ..Told::default() }
 }
+
+/// Making a key takes seconds of a processor, and whoever makes it stands back behind everybody else.
+const A_NEW_KEY: Duration = Duration::from_secs(200);
 
 /// An agent that tells the service every second that it is there.
 struct Scene {
@@ -47,6 +51,13 @@ impl Scene {
     #[track_caller]
     fn wait_for(&self, what: &str, route: Route, status: u16, count: usize) {
         self.site.wait(what, |seen| answered(seen, route, status) >= count);
+    }
+
+    /// What it says once it has made a key.
+    #[track_caller]
+    fn wait_for_key(omsd: &Omsd, text: &str) {
+        wait_for(A_NEW_KEY, text, || omsd.stderr().contains(text) || !omsd.runs());
+        assert!(omsd.stderr().contains(text), "{text:?} was never said: {}", omsd.stderr());
     }
 
     /// The new certificate is in place, the service knows it alone, and nothing else is left.
@@ -110,8 +121,7 @@ fn at_the_request_of_the_service() {
     let scene = Scene::new(Options::default(), told(true));
     let omsd = scene.site.start();
     scene.expect_delivery("before");
-    scene.wait_for("the announcement", Route::Renewal, 200, 1);
-    omsd.wait_for_stderr("oms.crt was renewed; it ends on ");
+    Scene::wait_for_key(&omsd, "oms.crt was renewed; it ends on ");
     scene.expect_renewed();
     // The service knows the new one alone; and its asking again and again is heard once an hour.
     scene.expect_delivery("after");
@@ -149,7 +159,7 @@ fn when_ten_days_are_left() {
     let mut scene = Scene::new(Options::default(), told(false));
     age(&mut scene);
     let omsd = scene.site.start();
-    omsd.wait_for_stderr("oms.crt was renewed");
+    Scene::wait_for_key(&omsd, "oms.crt was renewed");
     scene.expect_renewed();
     scene.expect_delivery("after");
 }
@@ -159,7 +169,7 @@ fn a_service_that_will_not_have_it_leaves_the_old_one_in_use() {
     let scene = Scene::new(Options::default(), told(true));
     scene.site.standin.answer_always(Route::Renewal, Answer::status(403));
     let omsd = scene.site.start();
-    omsd.wait_for_stderr("the service does not take a new certificate (403); the old one stays in use");
+    Scene::wait_for_key(&omsd, "the service does not take a new certificate (403); the old one stays in use");
     scene.expect_kept();
     assert!(!scene.certs("oms.crt.new").exists(), "a pair that nobody wants was left");
     scene.expect_delivery("after");
@@ -171,7 +181,7 @@ fn a_new_pair_that_is_refused_is_tried_again_and_then_dropped() {
     // The first heartbeat, the one as the new certificate, and that one again: no. From then on only the old one is shown.
     scene.site.standin.answer_next(Route::Heartbeat, [200, 403, 403].map(Answer::status));
     let omsd = scene.site.start();
-    omsd.wait_for_stderr("the service does not take a new certificate (403); the old one stays in use");
+    Scene::wait_for_key(&omsd, "the service does not take a new certificate (403); the old one stays in use");
     wait_until("the pair that is refused is dropped", || !scene.certs("oms.crt.new").exists());
     scene.expect_kept();
     scene.expect_delivery("after");
@@ -182,11 +192,11 @@ fn an_agent_killed_after_the_announcement_uses_the_new_pair_when_it_is_started_a
     let scene = Scene::new(Options::default(), told(true));
     scene.site.standin.answer_next(Route::Renewal, [Answer::manner(Manner::Silence { taken: true })]);
     let mut omsd = scene.site.start();
-    scene.site.wait("the announcement", |seen| seen.agents[0].announced.is_some());
+    assert!(scene.site.standin.wait(A_NEW_KEY, |seen| seen.agents[0].announced.is_some()), "{}", omsd.stderr());
     omsd.kill();
     scene.expect_kept();
     let omsd = scene.site.start();
-    omsd.wait_for_stderr("oms.crt was renewed");
+    Scene::wait_for_key(&omsd, "oms.crt was renewed");
     scene.expect_renewed();
     assert_eq!(scene.site.standin.seen().requests.iter().filter(|request| request.route == Route::Renewal).count(), 1);
     scene.expect_delivery("after");
@@ -273,7 +283,7 @@ fn endpoints_that_the_service_names_are_used() {
     let told = Told { renewal_path: moved.to_owned(), dsc_host: "other.example.net".to_owned(), ..told(true) };
     let scene = Scene::new(Options::default(), told);
     let omsd = scene.site.start();
-    omsd.wait_for_stderr("oms.crt was renewed");
+    Scene::wait_for_key(&omsd, "oms.crt was renewed");
     let text = std::fs::read_to_string(scene.site.etc("conf/omsadmin.conf")).expect("omsadmin.conf");
     assert!(text.contains(&format!("CERTIFICATE_UPDATE_ENDPOINT={}{moved}\n", scene.site.standin.url())), "{text}");
     assert!(
