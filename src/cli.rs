@@ -6,10 +6,13 @@ mod sample;
 
 use crate::agent::paths::{self, Paths};
 use crate::agent::{self, Ended, Settings, StartError, status};
-use crate::config::{self, files::HostFiles};
+use crate::config::{self, Config, Destination, files::HostFiles};
+use crate::crypto;
 use crate::sys::{memory, process, signal};
 use crate::syslog::iso8601;
-use crate::upload::render;
+#[cfg(feature = "fips")]
+use crate::upload::https;
+use crate::upload::{fips::Standing, render};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use getopts::{Matches, Options};
@@ -205,6 +208,7 @@ fn run(arguments: &[String]) -> Exit {
         Ok(match agent::start(settings) {
             Ok(Ended::Stopped) => Exit::Ok,
             Ok(Ended::NotSynced) => Exit::StateIo,
+            Ok(Ended::ModuleBroken) => Exit::SelfTest,
             Err(error) => {
                 eprintln!("omsd: {error}");
                 exit_of(&error)
@@ -215,7 +219,8 @@ fn run(arguments: &[String]) -> Exit {
 
 fn exit_of(error: &StartError) -> Exit {
     match error {
-        StartError::Configuration | StartError::Fips(_) => Exit::Configuration,
+        StartError::Configuration => Exit::Configuration,
+        StartError::Fips(refused) => Exit::from_code(refused.exit_code()),
         StartError::Create(_, cause) if cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
         StartError::Source(error) if error.cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
         StartError::Create(..) | StartError::Source(_) => Exit::CannotCreate,
@@ -234,15 +239,31 @@ fn check(arguments: &[String]) -> Exit {
         let root = root_of(&matches);
         let installed = Paths::below(&root).place(paths::CONFIG);
         let path = matches.opt_str("config").map_or(installed, PathBuf::from);
-        let (diagnostics, exit) = match config::parse(&mut HostFiles::new(&root), &path.to_string_lossy()) {
-            Ok((_, warnings)) => (warnings, Exit::Ok),
-            Err(errors) => (errors, Exit::Configuration),
+        let (config, diagnostics) = match config::parse(&mut HostFiles::new(&root), &path.to_string_lossy()) {
+            Ok((config, warnings)) => (Some(config), warnings),
+            Err(errors) => (None, errors),
         };
         diagnostics.iter().for_each(|diagnostic| say(&alloc::format!("{diagnostic}\n")));
+        let exit = config.map_or(Exit::Configuration, |config| check_fips(&config));
         let verdict = if exit == Exit::Ok { "can be used" } else { "cannot be used" };
         say(&alloc::format!("{} {verdict}\n", path.display()));
         Ok(exit)
     })
+}
+
+/// Says how this build and this host stand to FIPS, if there is anything to say; with a configuration that uploads it decides.
+fn check_fips(config: &Config) -> Exit {
+    let standing = Standing::ask();
+    if !standing.is_ordinary() {
+        say(&alloc::format!("{standing}\n"));
+    }
+    match standing.permit(config.allow_non_fips) {
+        Err(refused) if config.destination != Destination::Stdout => {
+            say(&alloc::format!("{refused}\n"));
+            Exit::from_code(refused.exit_code())
+        }
+        _ => Exit::Ok,
+    }
 }
 
 fn show_status(arguments: &[String]) -> Exit {
@@ -300,11 +321,32 @@ fn version(arguments: &[String]) -> Exit {
         let matches = parse(&options(), "omsd version", arguments)?;
         no_free(&matches)?;
         say(&alloc::format!(
-            "omsd {} ({}-{})\nTLS: ring, approved algorithms only; not a FIPS validated module\n",
+            "omsd {} ({}-{}{})\n{}",
             env!("CARGO_PKG_VERSION"),
             std::env::consts::ARCH,
             if cfg!(target_env = "musl") { "linux-musl" } else { "linux" },
+            if cfg!(feature = "fips") { ", FIPS build" } else { "" },
+            about_module(),
         ));
         Ok(Exit::Ok)
     })
+}
+
+/// What the module says of itself, and what may be said of it.
+#[cfg(feature = "fips")]
+fn about_module() -> String {
+    let answer = |yes| if yes { "FIPS" } else { "not FIPS" };
+    alloc::format!(
+        "module: {} {}, answers: {}\nTLS configuration answers: {}\ncertificate: {}\n",
+        crypto::NAME,
+        crypto::version(),
+        answer(crypto::fips()),
+        answer(https::fips()),
+        crypto::CERTIFICATE,
+    )
+}
+
+#[cfg(feature = "ring")]
+fn about_module() -> String {
+    alloc::format!("module: {}, approved algorithms only; not a FIPS validated module\n", crypto::NAME)
 }

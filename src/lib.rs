@@ -28,7 +28,8 @@
 //! | [`limits`] | every bound on memory, disk and time | |
 //!
 //! Arrows: `main → cli → agent → {intake, collect, ring, upload} → {config, record, syslog, limits}`, and any of them
-//! `→ sys → libc`. [`upload`] and [`onboard`] alone go `→ crypto`, which goes to ring or to AWS-LC. Of [`collect`], [`config`] and [`record`] know the catalogue: objects and the names of their counters.
+//! `→ sys → libc`. [`upload`] and [`onboard`] also go `→ crypto`, which goes to ring or to
+//! AWS-LC, and [`cli`] asks it its name. Of [`collect`], [`config`] and [`record`] know the catalogue: objects and the names of their counters.
 //! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
 //! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`agent`] asks [`onboard`] which operating
 //! system this is, for the heartbeat, and has a child of its own look after the identity, which takes keys and TLS.

@@ -23,6 +23,7 @@ use crate::sys::poll::{PollFd, READABLE, poll};
 use crate::sys::signal::{Arrived, Signals};
 use crate::sys::{clock, memory};
 use crate::upload::body::Body;
+use crate::upload::fips::Standing;
 use crate::upload::oms::Oms;
 use crate::upload::stdout::Stdout;
 use crate::upload::{self, Stream};
@@ -48,6 +49,8 @@ pub enum Ended {
     Stopped,
     /// By a signal, but the disk did not take the last frames.
     NotSynced,
+    /// The cryptographic module failed in the upload child; everything is synced, as far as the disk takes it.
+    ModuleBroken,
 }
 
 /// The running agent.
@@ -64,6 +67,7 @@ pub struct Agent {
     keeper: Option<Keeper>,
     /// `None` in a demo, which leaves nothing behind.
     status: Option<status::Writer>,
+    standing: Standing,
     log: Log,
     timers: Timers,
 }
@@ -105,6 +109,7 @@ impl Agent {
     pub fn run(mut self, mut signals: Signals) -> Ended {
         let mut set: Vec<PollFd> = Vec::new();
         let mut now_ms = clock::monotonic_ms();
+        self.tell_of_permission(now_ms);
         loop {
             let wanted = self.wanted(now_ms);
             set.clear();
@@ -135,6 +140,10 @@ impl Agent {
             self.report(now_ms);
             self.keep(now_ms);
             self.upload(&set[1..first_source], now_ms);
+            if self.uploader.module_is_broken() {
+                self.stop(now_ms);
+                return Ended::ModuleBroken;
+            }
             self.keep_identity(now_ms);
             self.rest(now_ms);
         }
@@ -201,6 +210,14 @@ impl Agent {
     fn beat(&mut self, now_ms: u64) {
         if let Some(item) = self.beat.take(now_ms) {
             self.inflow(now_ms).append(Stream::Heartbeat, &item);
+        }
+    }
+
+    /// Tells the service, once a start, of uploads that only `allow_non_fips` allows. A heartbeat has no key for it.
+    fn tell_of_permission(&mut self, now_ms: u64) {
+        if self.standing.needs_permission() && self.config.destination != Destination::Stdout {
+            let item = report::operation(clock::wall_us(), "omsd FIPS", &alloc::format!("{}", self.standing));
+            self.inflow(now_ms).append(Stream::Operation, &item);
         }
     }
 
@@ -332,6 +349,13 @@ impl Agent {
                 .line(LogLevel::Error, format_args!("the configuration was not reloaded: the old one stays in force"));
             return;
         };
+        let permitted = self.standing.permit(config.allow_non_fips);
+        if let Err(refused) = permitted
+            && config.destination != Destination::Stdout
+        {
+            self.log.line(LogLevel::Error, format_args!("{refused}; the old configuration stays in force"));
+            return;
+        }
         if config.buffer.ring_path != self.config.buffer.ring_path
             || config.buffer.ring_bytes != self.config.buffer.ring_bytes
         {

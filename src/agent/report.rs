@@ -10,9 +10,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// The `OPERATION_BLOB` item that tells of a stream's losses since the last one. `now_us`: wall clock. Keys and their order are
-/// those of the original's operation items.
+/// The `OPERATION_BLOB` item that tells of a stream's losses since the last one. `now_us`: wall clock.
 pub fn item(stream: Stream, losses: &Counters, state: &StreamState, now_us: u64) -> Vec<u8> {
+    operation(now_us, "omsd lost records", &sentence(stream, losses, state))
+}
+
+/// An `OPERATION_BLOB` item that warns. Keys and their order are those of the original's operation items.
+pub fn operation(now_us: u64, category: &str, detail: &str) -> Vec<u8> {
     let name = host::computer();
     let mut item = Text::default();
     item.put(b"{\"Timestamp\":\"");
@@ -20,8 +24,8 @@ pub fn item(stream: Stream, losses: &Counters, state: &StreamState, now_us: u64)
     item.put(b"\"");
     add(&mut item, "OperationStatus", "Warning");
     add(&mut item, "Computer", name.split('.').next().unwrap_or(&name));
-    add(&mut item, "Detail", &sentence(stream, losses, state));
-    add(&mut item, "Category", "omsd lost records");
+    add(&mut item, "Detail", detail);
+    add(&mut item, "Category", category);
     add(&mut item, "Solution", "Log Management");
     item.put(b"}");
     Vec::from(item.as_bytes())

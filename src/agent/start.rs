@@ -17,7 +17,7 @@ use crate::record::perf;
 use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, file, memory, process};
-use crate::upload::fips;
+use crate::upload::fips::{Refused, Standing};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -52,7 +52,7 @@ pub enum StartError {
     /// The configuration has errors, which the log has shown.
     Configuration,
     /// This build may not upload on this host.
-    Fips(String),
+    Fips(Refused),
     /// A directory or file cannot be made or opened.
     Create(PathBuf, io::Error),
     /// Another agent has this root's lock.
@@ -69,7 +69,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Configuration => out.write_str("the configuration has errors: mend them and start again"),
-            StartError::Fips(reason) => out.write_str(reason),
+            StartError::Fips(refused) => refused.fmt(out),
             StartError::Create(path, error) => {
                 write!(
                     out,
@@ -113,8 +113,13 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let log = Log::new(LogLevel::Info);
     let paths = Paths::below(&settings.root);
     let mut config = load(&settings, &paths, &log).ok_or(StartError::Configuration)?;
-    if matches!(config.destination, Destination::Oms(_)) {
-        fips::fips_refusal(config.allow_non_fips).map_or(Ok(()), |reason| Err(StartError::Fips(reason)))?;
+    let standing = Standing::ask();
+    if config.destination != Destination::Stdout {
+        standing.permit(config.allow_non_fips).map_err(StartError::Fips)?;
+        let level = if standing.is_worth_a_warning() { LogLevel::Warn } else { LogLevel::Info };
+        if !standing.is_ordinary() {
+            log.line(level, format_args!("{standing}"));
+        }
     }
     let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config)? };
     let signals = Signals::install().map_err(StartError::Signals)?;
@@ -125,7 +130,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
 
     let now_ms = clock::monotonic_ms();
     let destination = if config.destination == Destination::Stdout { "out_stdout" } else { "out_oms" };
-    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, destination));
+    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, destination, &standing));
     let mut agent = Agent {
         uploader: Uploader::new(&config.buffer, (!settings.demo).then(|| paths.rejected()), &ring, now_ms),
         beat: Beat::new(config.heartbeat_ms, now_ms),
@@ -140,6 +145,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
         ring,
         sources,
         status,
+        standing,
     };
     agent.write_status("running", now_ms);
     greet(&agent.settings, &agent.config, &agent.log);

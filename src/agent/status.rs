@@ -9,6 +9,7 @@ use crate::ring::Counters;
 use crate::ring::disk::DiskRing;
 use crate::sys::{clock, file};
 use crate::upload::Stream;
+use crate::upload::fips::Standing;
 use crate::upload::times;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -44,6 +45,8 @@ pub struct Status {
     pub state: String,
     /// Where records go: `out_oms` or `out_stdout`.
     pub destination: String,
+    /// Which build this is, and whether the host is in FIPS mode.
+    pub fips: String,
     /// The ring file.
     pub ring: RingStatus,
     /// Open stream connections, and those that had to wait for one to close.
@@ -166,6 +169,7 @@ pub struct Writer {
     path: PathBuf,
     ring_path: String,
     destination: &'static str,
+    fips: String,
     boot_id: String,
     started_us: u64,
     written_ms: u64,
@@ -173,12 +177,13 @@ pub struct Writer {
 
 impl Writer {
     /// A writer for the agent that starts now.
-    pub fn new(paths: &Paths, ring_path: &Path, destination: &'static str) -> Writer {
+    pub fn new(paths: &Paths, ring_path: &Path, destination: &'static str, standing: &Standing) -> Writer {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Writer {
             path: paths.status(),
             ring_path: ring_path.to_string_lossy().into_owned(),
             destination,
+            fips: standing.to_string(),
             boot_id: boot_id.trim().to_string(),
             started_us: clock::wall_us(),
             written_ms: 0,
@@ -212,6 +217,7 @@ impl Writer {
             written: time(clock::wall_us()),
             state: state.to_string(),
             destination: self.destination.to_string(),
+            fips: self.fips.clone(),
             ring: RingStatus {
                 path: self.ring_path.clone(),
                 bytes: ring.data_bytes(),
@@ -313,6 +319,7 @@ impl Status {
             (false, _) => format!("not running: last heard of at {} as process {}", self.written, self.pid),
         };
         writeln!(text, "omsd {}: {state}, started {}", self.version, self.started)?;
+        writeln!(text, "{}", self.fips)?;
         let ring = &self.ring;
         let pct = ring.pending_bytes * 100 / ring.bytes.max(1);
         writeln!(

@@ -8,10 +8,11 @@ use crate::limits::{CHUNK_BYTES_MIN, UPLOAD_MS_MAX};
 use crate::ring::disk::DiskRing;
 use crate::ring::{Fault, Retry, StreamState, frame};
 use crate::sys::poll::{GONE, PollFd, READABLE, WRITABLE};
-use crate::sys::process::{self, Pid};
+use crate::sys::process::{self, Ended, Pid};
 use crate::sys::{clock, random_bytes};
 use crate::upload::backoff;
 use crate::upload::child::{Child, Heard};
+use crate::upload::fips;
 use crate::upload::schedule::{Backlog, Next, Schedule, Waiting};
 use crate::upload::{Destination, Outcome, Stream, Verdict};
 use alloc::string::String;
@@ -78,6 +79,7 @@ pub struct Uploader {
     pub progress_ms: u64,
     /// For the status file.
     pub story: Story,
+    module_broken: bool,
 }
 
 impl Uploader {
@@ -100,6 +102,7 @@ impl Uploader {
             in_flight: None,
             progress_ms: now_ms,
             story: Story::default(),
+            module_broken: false,
         }
     }
 
@@ -229,8 +232,15 @@ impl Uploader {
             Heard::Nothing => return false,
             Heard::Answer(outcome) => outcome,
             Heard::Lost => {
+                let answered = child.has_answered();
                 let ended = self.lose_child();
-                Outcome::new(Verdict::Later, alloc::format!("the upload child ended before its answer ({ended})"))
+                let reason = if !answered && fips::is_broken_module(&ended) {
+                    self.module_broken = true;
+                    String::from("the FIPS module failed in the upload child (SIGABRT): the program or host is damaged")
+                } else {
+                    alloc::format!("the upload child ended before its answer ({})", describe(ended))
+                };
+                Outcome::new(Verdict::Later, reason)
             }
         };
         self.settle(ring, now_ms, &outcome, log);
@@ -358,12 +368,13 @@ impl Uploader {
         self.leaving.extend(self.child.take().map(Child::dismiss));
     }
 
-    fn lose_child(&mut self) -> String {
-        match self.child.take().and_then(Child::end) {
-            Some(process::Ended::Exited(code)) => alloc::format!("exit code {code}"),
-            Some(process::Ended::Killed(signal)) => alloc::format!("signal {signal}"),
-            None => String::from("no answer"),
-        }
+    fn lose_child(&mut self) -> Option<Ended> {
+        self.child.take().and_then(Child::end)
+    }
+
+    /// No upload will ever succeed: the agent should end and say so.
+    pub fn module_is_broken(&self) -> bool {
+        self.module_broken
     }
 
     /// Takes an answer, but starts nothing: the agent stops.
@@ -420,6 +431,14 @@ fn next_piece(ring: &mut DiskRing, stream: Stream, outgoing: &mut Vec<u8>, recor
 fn note_fault(settled: Result<(), Fault>, now_ms: u64, log: &mut Log) {
     if let Err(fault) = settled {
         log.limited(now_ms, LogLevel::Error, "disk", format_args!("the ring file cannot be written: {fault}"));
+    }
+}
+
+fn describe(ended: Option<Ended>) -> String {
+    match ended {
+        Some(Ended::Exited(code)) => alloc::format!("exit code {code}"),
+        Some(Ended::Killed(signal)) => alloc::format!("signal {signal}"),
+        None => String::from("no answer"),
     }
 }
 

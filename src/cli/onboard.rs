@@ -7,7 +7,7 @@ use crate::onboard::identity;
 use crate::onboard::renewal::{self, Errand};
 use crate::onboard::{self, Onboarded, Request, SharedKey};
 use crate::sys::arguments;
-use crate::upload::fips::fips_refusal;
+use crate::upload::fips::Standing;
 use crate::upload::guid::is_guid;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -130,10 +130,10 @@ fn describe(workspace_id: &str, onboarded: &Onboarded, root: &Path) -> String {
 /// A new certificate for one workspace, by default the primary one.
 fn renew(matches: &Matches) -> Result<Exit, Exit> {
     let root = root_of(matches);
-    if let Some(reason) = fips_refusal(matches.opt_present("allow-non-fips")) {
-        eprintln!("omsd: {reason}");
-        return Err(Exit::Configuration);
-    }
+    Standing::ask().permit(matches.opt_present("allow-non-fips")).map_err(|refused| {
+        eprintln!("omsd: {refused}");
+        Exit::from_code(refused.exit_code())
+    })?;
     let workspace_id = matches.opt_str("workspace").map_or_else(|| Ok(String::new()), |id| guid(&id))?;
     let files = identity::files(&root, &workspace_id, matches.opt_str("ca-file"), matches.opt_str("no-proxy"));
     let report = renewal::visit(&files, Errand::Renew);

@@ -10,13 +10,21 @@ pub use webpki::aws_lc_rs as signatures;
 
 use super::{CryptoError, der};
 
-pub const NAME: &str = "AWS-LC FIPS module";
+/// The module's name, for people.
+pub const NAME: &str = "AWS-LC FIPS";
 
-/// Of the library that carries the module, as it says itself.
-pub fn version() -> Option<&'static str> {
-    Some(library::awslc_version())
+/// What may be said of a certificate. The version is the one that `Cargo.toml` pins; `tests/fips` holds it against what the
+/// program says.
+pub const CERTIFICATE: &str = "CMVP #5314 covers the static module 3.1.0; this build carries library 3.6.0 of the same \
+     branch, and whether that is within the certificate is open: fips/README.md";
+
+/// The version of the library that carries the module, as it says itself.
+pub fn version() -> &'static str {
+    library::awslc_version()
 }
 
+/// What the module answers when asked whether it is a FIPS module. A TLS configuration must be asked on its own: see
+/// [`crate::upload::https::fips`].
 pub fn fips() -> bool {
     library::try_fips_mode().is_ok()
 }

@@ -31,6 +31,10 @@ use module::library::{digest, hmac};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
+#[cfg(feature = "fips")]
+pub use module::{CERTIFICATE, version};
+pub use module::{NAME, fips};
+
 use crate::sys;
 
 /// What can go wrong with keys.
@@ -49,22 +53,6 @@ impl fmt::Display for CryptoError {
             CryptoError::Module => "the cryptographic module failed",
         })
     }
-}
-
-/// The module's name, for people.
-pub fn name() -> &'static str {
-    module::NAME
-}
-
-/// The version that the module itself says it has; `None` of one that says nothing.
-pub fn version() -> Option<&'static str> {
-    module::version()
-}
-
-/// What the module answers when asked whether it is a FIPS module, its self-tests passed. A TLS configuration must be asked
-/// on its own: see [`crate::upload::https::fips`].
-pub fn fips() -> bool {
-    module::fips()
 }
 
 /// SHA-256 of the parts put together. Source: FIPS 180-4.

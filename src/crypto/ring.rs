@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 pub use ::ring as library;
+use ::ring::rand::{SecureRandom, SystemRandom};
 use rsa::RsaPrivateKey;
 use rsa::rand_core::{self, CryptoRng, RngCore};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
@@ -10,14 +11,11 @@ pub use rustls::crypto::ring as provider;
 pub use webpki::ring as signatures;
 
 use super::{CryptoError, der};
-use crate::sys;
 
+/// The module's name, for people.
 pub const NAME: &str = "ring";
 
-pub fn version() -> Option<&'static str> {
-    None
-}
-
+/// What the module answers when asked whether it is a FIPS module: this one is none.
 pub fn fips() -> bool {
     false
 }
@@ -28,8 +26,8 @@ pub fn modulus_bytes(key: &library::rsa::KeyPair) -> usize {
 
 /// A new key as `RSAPrivateKey` of PKCS#1. ring makes none, so the `rsa` crate does; whatever is signed with it, ring signs.
 pub fn new_rsa_2048() -> Result<Vec<u8>, CryptoError> {
-    sys::random_bytes(&mut [0; 1]).map_err(|_| CryptoError::Module)?;
-    let key = RsaPrivateKey::new(&mut Kernel, 2048).map_err(|_| CryptoError::Module)?;
+    SystemRandom::new().fill(&mut [0; 1]).map_err(|_| CryptoError::Module)?;
+    let key = RsaPrivateKey::new(&mut Ring, 2048).map_err(|_| CryptoError::Module)?;
     pkcs1(&key).ok_or(CryptoError::Module)
 }
 
@@ -49,10 +47,11 @@ fn pkcs1(key: &RsaPrivateKey) -> Option<Vec<u8>> {
     ]))
 }
 
-/// The kernel's random numbers for the `rsa` crate. `new_rsa_2048` has asked it once, fallibly, before.
-struct Kernel;
+/// ring's random numbers for the `rsa` crate. `new_rsa_2048` has asked for one, fallibly, before; if the kernel's generator was
+/// not ready then, that has waited for it.
+struct Ring;
 
-impl RngCore for Kernel {
+impl RngCore for Ring {
     fn next_u32(&mut self) -> u32 {
         rand_core::impls::next_u32_via_fill(self)
     }
@@ -62,7 +61,7 @@ impl RngCore for Kernel {
     }
 
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        sys::random_bytes(bytes).expect("the kernel's generator, which answered a moment ago");
+        SystemRandom::new().fill(bytes).expect("the kernel's generator, which answered a moment ago");
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
@@ -71,4 +70,4 @@ impl RngCore for Kernel {
     }
 }
 
-impl CryptoRng for Kernel {}
+impl CryptoRng for Ring {}

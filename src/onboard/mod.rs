@@ -31,7 +31,7 @@ use self::topology::{Facts, System};
 use crate::config::hosts;
 use crate::sys::{self, clock};
 use crate::upload::admin_conf::AdminConf;
-use crate::upload::fips::fips_refusal;
+use crate::upload::fips::{Refused, Standing};
 use crate::upload::guid::{is_guid, random_guid};
 use crate::upload::https::{self, Answer, Client, HttpsError, Options};
 use crate::upload::oms::{USER_AGENT, clock_is_set};
@@ -88,7 +88,7 @@ pub enum OnboardError {
     /// An option has a value that it cannot have. Holds a sentence.
     BadOption(String),
     /// The host is in FIPS mode. Holds a sentence.
-    Fips(String),
+    Fips(Refused),
     /// No answer.
     NoAnswer(HttpsError),
     /// The service refuses this workspace or key.
@@ -119,12 +119,13 @@ impl OnboardError {
     pub fn exit_code(&self) -> u8 {
         match self {
             OnboardError::BadOption(_) => 64,
+            OnboardError::Fips(refused) => refused.exit_code(),
             OnboardError::Refused { .. } | OnboardError::Clock { skew_s: Some(_) } => 69,
             OnboardError::NoAnswer(HttpsError::Tls(_) | HttpsError::ProxyTls { .. } | HttpsError::Identity(_)) => 69,
             OnboardError::Internal(_) => 70,
             OnboardError::Files(failed) if failed.error.kind() == io::ErrorKind::PermissionDenied => 77,
             OnboardError::Files(_) => 73,
-            OnboardError::NoAnswer(HttpsError::Trust(_) | HttpsError::BadRequest(_)) | OnboardError::Fips(_) => 78,
+            OnboardError::NoAnswer(HttpsError::Trust(_) | HttpsError::BadRequest(_)) => 78,
             OnboardError::NoAnswer(_) | OnboardError::Busy(_) | OnboardError::Clock { skew_s: None } => 75,
         }
     }
@@ -137,9 +138,7 @@ pub fn onboard(request: &Request) -> Result<Onboarded, OnboardError> {
     if !hosts::is_list(request.no_proxy) {
         return Err(OnboardError::BadOption("--no-proxy is not a list of names, addresses and networks".to_owned()));
     }
-    if let Some(reason) = fips_refusal(request.allow_non_fips) {
-        return Err(OnboardError::Fips(reason));
-    }
+    Standing::ask().permit(request.allow_non_fips).map_err(OnboardError::Fips)?;
     let directory = Directory::new(request.root, request.workspace_id);
     directory.prepare()?;
     let done = introduce(request, &endpoints, &directory);
@@ -363,7 +362,8 @@ impl fmt::Display for Onboarded {
 impl fmt::Display for OnboardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OnboardError::BadOption(what) | OnboardError::Fips(what) => f.write_str(what),
+            OnboardError::BadOption(what) => f.write_str(what),
+            OnboardError::Fips(refused) => refused.fmt(f),
             OnboardError::NoAnswer(error) => write!(f, "{error}"),
             OnboardError::Refused { status, reason, key_bytes } => {
                 write!(f, "the service refuses ({status})")?;

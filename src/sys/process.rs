@@ -27,6 +27,9 @@ pub enum Ended {
     Killed(c_int),
 }
 
+/// The signal by which abort(3) ends a process.
+pub const SIGABRT: c_int = libc::SIGABRT;
+
 /// Makes a copy of this process. Sound because the process never has a second thread, so the child may run anything.
 /// Fails at the process or memory limit.
 pub fn fork() -> io::Result<Side> {
@@ -43,10 +46,10 @@ pub fn reap(pid: Pid) -> Option<Ended> {
     wait(pid, libc::WNOHANG)
 }
 
-/// Ends this child now and takes its end.
-pub fn kill_and_reap(pid: Pid) {
+/// Ends this child now and takes its end: of one that was ending already, its own.
+pub fn kill_and_reap(pid: Pid) -> Option<Ended> {
     kill(pid);
-    wait(pid, 0);
+    wait(pid, 0).filter(|ended| *ended != Ended::Killed(libc::SIGKILL))
 }
 
 /// Ends this child, which was not reaped yet, as soon as the kernel lets it: one that waits for a server may not end before

@@ -33,6 +33,7 @@ pub struct Child {
     outgoing: Vec<u8>,
     gone: usize,
     incoming: Vec<u8>,
+    answered: bool,
 }
 
 /// What the child's pipe brought.
@@ -64,6 +65,7 @@ impl Child {
                 outgoing: Vec::new(),
                 gone: 0,
                 incoming: Vec::new(),
+                answered: false,
             }),
             Side::Child => process::exit_now(live(parent, to_child, from_child, make)),
         }
@@ -142,11 +144,19 @@ impl Child {
                 Err(_) => return Heard::Lost,
             }
             match wire::decode_answer(&self.incoming) {
-                Decoded::Answer(outcome) => return Heard::Answer(outcome),
+                Decoded::Answer(outcome) => {
+                    self.answered = true;
+                    return Heard::Answer(outcome);
+                }
                 Decoded::NotYet => {}
                 Decoded::Malformed => return Heard::Lost,
             }
         }
+    }
+
+    /// It has answered about a chunk, this one or an earlier one.
+    pub fn has_answered(&self) -> bool {
+        self.answered
     }
 
     /// Tells the child that there is no more: it ends by itself. What is left to do is [`process::reap`].
@@ -154,13 +164,9 @@ impl Child {
         self.pid
     }
 
-    /// Ends the child now and says how it had ended, if it had by itself.
+    /// Ends the child now and says how it had ended, if it had by itself. Its pipe is closed a moment before the kernel has its end.
     pub fn end(self) -> Option<Ended> {
-        let ended = process::reap(self.pid);
-        if ended.is_none() {
-            process::kill_and_reap(self.pid);
-        }
-        ended
+        process::reap(self.pid).or_else(|| process::kill_and_reap(self.pid))
     }
 }
 

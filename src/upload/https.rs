@@ -80,7 +80,6 @@ impl Default for Limits {
 /// Posts to one or more servers, one request at a time; keeps the last connection for the next request.
 pub struct Client {
     agent: ureq::Agent,
-    fips: bool,
 }
 
 impl Client {
@@ -94,19 +93,13 @@ impl Client {
     pub fn with_limits(options: Options, limits: Limits) -> Result<Client, HttpsError> {
         let roots = Arc::new(trust::roots(options.ca_file)?);
         let tls = tls::configuration(roots.clone(), options.identity)?;
-        let fips = tls.fips();
         // The proxy is nobody whom our certificate concerns.
         let wants_tls = options.proxy.as_ref().is_some_and(|proxy| proxy.tls);
         let proxy_tls = if wants_tls { Some(Arc::new(tls::configuration(roots, None)?)) } else { None };
         let route = Arc::new(line::Route { proxy: options.proxy, no_proxy: options.no_proxy.to_owned() });
         let connector = line::Connector { tls: Arc::new(tls), proxy_tls, route: route.clone() };
         let resolver = names::FirstHop { route };
-        Ok(Client { agent: ureq::Agent::with_parts(configuration(limits), connector, resolver), fips })
-    }
-
-    /// What the finished TLS configuration answers to "are you FIPS?". Never true for the standard build.
-    pub fn fips(&self) -> bool {
-        self.fips
+        Ok(Client { agent: ureq::Agent::with_parts(configuration(limits), connector, resolver) })
     }
 
     /// Posts `body` to an `https://` URL and gives whatever the server answers, whatever its status. `Host`,

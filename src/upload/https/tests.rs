@@ -380,9 +380,8 @@ fn a_server_without_approved_algorithms_is_refused() {
 }
 
 #[test]
-fn the_standard_build_never_says_that_it_is_fips() {
-    assert!(!fips());
-    assert!(!Client::new(options()).unwrap().fips());
+fn the_configuration_is_fips_in_the_fips_build_and_never_in_the_standard_one() {
+    assert_eq!(fips(), cfg!(feature = "fips"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{HttpsError, Identity};
+use super::{HttpsError, Identity, TlsFault};
 use crate::crypto;
 
 /// Whether a finished client configuration says that it is FIPS: the module is in approved mode, and nothing unapproved is on
@@ -19,7 +19,7 @@ pub fn fips() -> bool {
     configuration(RootCertStore::empty().into(), None).is_ok_and(|finished| finished.fips())
 }
 
-/// TLS 1.3 and 1.2 (with extended master secret), no resumption.
+/// TLS 1.3 and 1.2 (with extended master secret), no resumption. In the FIPS build, one that is FIPS or none at all.
 pub(super) fn configuration(roots: Arc<RootCertStore>, identity: Option<Identity>) -> Result<ClientConfig, HttpsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(crypto::tls::approved()))
         .with_safe_default_protocol_versions()
@@ -34,6 +34,9 @@ pub(super) fn configuration(roots: Arc<RootCertStore>, identity: Option<Identity
     };
     finished.require_ems = true;
     finished.resumption = Resumption::disabled();
+    if cfg!(feature = "fips") && !finished.fips() {
+        return Err(HttpsError::Tls(TlsFault::Broken("this build's own configuration is not FIPS".into())));
+    }
     Ok(finished)
 }
 

@@ -32,6 +32,11 @@ pub fn omsd_bin() -> PathBuf {
     std::env::var_os("OMSD_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_omsd")), PathBuf::from)
 }
 
+/// Whether that is the FIPS build, as it says itself.
+pub fn is_fips_build() -> bool {
+    run(command().arg("version")).stdout.contains("answers: FIPS")
+}
+
 /// Looks every few milliseconds until `condition` holds; fails with `what` at the deadline.
 #[track_caller]
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
