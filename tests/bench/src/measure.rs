@@ -27,6 +27,8 @@ pub enum Measure {
     Udp,
     /// See `counters.rs`. Of omsd and collectd only.
     Counters,
+    /// Start, one upload at a time, the child's memory. Of omsd only.
+    Tls,
     /// See `overload.rs`. Of omsd only.
     Overload,
 }
@@ -45,6 +47,12 @@ pub struct Scale {
 
 const STEADY_PER_SECOND: u32 = 1_000;
 const UDP_MESSAGES: usize = 100_000;
+/// How often the program is only started.
+const STARTS: usize = 101;
+/// How many requests with one message.
+const UPLOADS: usize = 30;
+/// Some ten full requests.
+const SOME_MIB_MESSAGES: usize = 50_000;
 /// As omsd's default: a request may wait so long to become full.
 pub const FLUSH_S: u32 = 20;
 /// In floods less, lest the figures tell how long the last request waited.
@@ -60,13 +68,14 @@ const REST: Duration = Duration::from_secs(6);
 
 impl Measure {
     /// All of them, in order.
-    pub const ALL: [Measure; 7] = [
+    pub const ALL: [Measure; 8] = [
         Measure::Idle,
         Measure::Steady,
         Measure::Flood,
         Measure::Unix,
         Measure::Udp,
         Measure::Counters,
+        Measure::Tls,
         Measure::Overload,
     ];
 
@@ -79,6 +88,7 @@ impl Measure {
             Measure::Unix => "unix",
             Measure::Udp => "udp",
             Measure::Counters => "counters",
+            Measure::Tls => "tls",
             Measure::Overload => "overload",
         }
     }
@@ -157,6 +167,7 @@ impl Bench<'_> {
             Measure::Unix => self.unix(figures),
             Measure::Udp => self.udp(figures),
             Measure::Counters => self.counters(figures),
+            Measure::Tls => self.tls(figures),
             Measure::Overload => self.overload(figures),
         }?;
         self.service.complaint().map_or(Ok(()), |complaint| Err(io::Error::other(format!("the service: {complaint}"))))
@@ -224,6 +235,27 @@ impl Bench<'_> {
         let outcome = self.load(&mut running, &Entrance::Udp(port), UDP_MESSAGES, FLUSH_FLOOD_S)?;
         figures.set(Row::UdpRate, outcome.sent / outcome.sending_s);
         figures.set(Row::UdpLost, outcome.sent - outcome.arrived.unique);
+        Ok(())
+    }
+
+    fn tls(&mut self, figures: &mut Figures) -> io::Result<()> {
+        let mut starts: Vec<Duration> = (0..STARTS).map(|_| self.program.start_to_end()).collect::<io::Result<_>>()?;
+        starts.sort_unstable();
+        figures.set(Row::TlsStart, starts[STARTS / 2].as_secs_f64());
+
+        // A message a second, each in a request of its own, by a child of its own.
+        let port = free_tcp_port()?;
+        let mut running = self.start(&Input::Tcp(port), FLUSH_FLOOD_S)?;
+        let outcome = self.load(&mut running, &Entrance::Tcp(port, Some(1)), UPLOADS, FLUSH_FLOOD_S)?;
+        figures.set(Row::ProgramBytes, process::program_bytes(running.pid()) as f64);
+        figures.set(Row::TlsUpload, outcome.cpu_s / outcome.sent);
+        drop(running);
+
+        // A child stays for a while after requests that were full: its peak is seen.
+        let port = free_tcp_port()?;
+        let mut running = self.start(&Input::Tcp(port), FLUSH_FLOOD_S)?;
+        let outcome = self.load(&mut running, &Entrance::Tcp(port, None), SOME_MIB_MESSAGES, FLUSH_FLOOD_S)?;
+        figures.set(Row::TlsChild, outcome.peak.child_high as f64);
         Ok(())
     }
 

@@ -37,6 +37,8 @@ pub struct Memory {
     pub private: u64,
     /// Of it not in any file: the memory that the kernel cannot take back.
     pub anonymous: u64,
+    /// The most that any process but the first ever had resident; only in a [`Sampler::peak`].
+    pub child_high: u64,
 }
 
 /// What a program has used since it started.
@@ -104,11 +106,11 @@ impl Sampler {
                 let now = sum_memory(&tree);
                 peak.rss = peak.rss.max(now.rss);
                 peak.pss = peak.pss.max(now.pss);
+                peak.child_high = tree.pids[1..].iter().map(|pid| high(*pid)).fold(peak.child_high, u64::max);
                 std::thread::sleep(SAMPLE);
             }
             // What the root alone had between two looks, the kernel knows exactly.
-            let high = number(&read(root, "status"), "VmHWM:").unwrap_or(0) * 1024;
-            Memory { rss: peak.rss.max(high), ..peak }
+            Memory { rss: peak.rss.max(high(root)), ..peak }
         });
         Self { stop, thread }
     }
@@ -195,6 +197,11 @@ fn sum_memory(tree: &Tree) -> Memory {
         sum.anonymous += bytes("Anonymous:");
     }
     sum
+}
+
+/// The most that a process ever had resident.
+fn high(pid: u32) -> u64 {
+    number(&read(pid, "status"), "VmHWM:").unwrap_or(0) * 1024
 }
 
 /// Processor time of a process and of its children that have ended. /proc/PID/stat counts in hundredths, too coarse for a process

@@ -66,7 +66,7 @@ impl Program {
     /// Whether it can do what is measured.
     pub fn takes_part(self, measure: Measure) -> bool {
         match measure {
-            Measure::Overload => self == Program::Omsd,
+            Measure::Tls | Measure::Overload => self == Program::Omsd,
             Measure::Counters => matches!(self, Program::Omsd | Program::Collectd),
             _ => self != Program::Collectd,
         }
@@ -96,6 +96,13 @@ impl Program {
         let of_version = |line: &&str| line.starts_with(self.name());
         let line = text.lines().find(of_version).or(text.lines().next()).unwrap_or("not found");
         line.split(" (aka").next().unwrap_or(line).to_owned()
+    }
+
+    /// Starts it for its version and waits for its end: how long that took.
+    pub fn start_to_end(self) -> io::Result<Duration> {
+        let start = Instant::now();
+        self.command().arg("version").output()?;
+        Ok(start.elapsed())
     }
 
     /// The service it delivers to.
