@@ -6,7 +6,7 @@ mod sample;
 
 use crate::agent::paths::{self, Paths};
 use crate::agent::{self, Ended, Settings, StartError, status};
-use crate::config::{self, Config, Destination, files::HostFiles};
+use crate::config::{self, Config, files::HostFiles};
 use crate::crypto;
 use crate::sys::{memory, process, signal};
 use crate::syslog::iso8601;
@@ -258,7 +258,7 @@ fn check_fips(config: &Config) -> Exit {
         say(&alloc::format!("{standing}\n"));
     }
     match standing.permit(config.allow_non_fips) {
-        Err(refused) if config.destination != Destination::Stdout => {
+        Err(refused) if config.uploads() => {
             say(&alloc::format!("{refused}\n"));
             Exit::from_code(refused.exit_code())
         }

@@ -17,6 +17,10 @@ pub const FRAME_BYTES_MAX: usize = (FRAME_HEADER_BYTES + PAYLOAD_BYTES_MAX).next
 
 /// Streams (data types with a cursor, a retry schedule and counters of their own) that a ring holds.
 pub const STREAMS_MAX: usize = 8;
+/// Destinations that records are kept for at the same time: frames have a bit for each.
+pub const DESTINATIONS_MAX: usize = 4;
+/// Flows (a stream on its way to a destination) that ever held a record: what one page of the ring file has room for.
+pub const FLOWS_MAX: usize = 16;
 /// Default size of the ring file (`buffer_size`).
 pub const RING_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
 /// Smallest ring file: three largest frames beside its header and slots.

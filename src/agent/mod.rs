@@ -15,10 +15,13 @@ mod uploader;
 
 pub use start::{Settings, StartError, start};
 
-use crate::config::{Config, Destination, LogLevel};
+use crate::config::{Config, Destination, LogLevel, Target};
 use crate::intake::{Datagrams, Sources, Wanted};
-use crate::limits::{DISK_RETRY_MS, DRAIN_MS_MAX, MOVING_MS, REPORT_MS, STATUS_MS, STOP_MS_MAX};
+use crate::limits::{
+    DESTINATIONS_MAX, DISK_RETRY_MS, DRAIN_MS_MAX, FLOWS_MAX, MOVING_MS, REPORT_MS, STATUS_MS, STOP_MS_MAX,
+};
 use crate::ring::disk::DiskRing;
+use crate::ring::flow;
 use crate::sys::poll::{PollFd, READABLE, poll};
 use crate::sys::signal::{Arrived, Signals};
 use crate::sys::{clock, memory};
@@ -30,12 +33,14 @@ use crate::upload::{self, Stream};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use heartbeat::Beat;
-use inflow::Inflow;
+use inflow::{Inflow, except_all_but};
 use keeper::Keeper;
 use log::Log;
 use paths::Paths;
 use sampler::{Cause, Missed, Sampler};
 use uploader::Uploader;
+
+const _: () = assert!(DESTINATIONS_MAX * Stream::ALL.len() <= FLOWS_MAX);
 
 /// A loop without traffic gives the memory that a burst filled back after this long.
 const QUIET_MS: u64 = 2_000;
@@ -60,11 +65,14 @@ pub struct Agent {
     config: Config,
     ring: DiskRing,
     sources: Sources,
-    uploader: Uploader,
+    /// One for each destination.
+    uploaders: Vec<Uploader>,
+    /// By stream: the flags that keep its records from destinations.
+    except: [u8; Stream::ALL.len()],
     beat: Beat,
     sampler: Sampler,
     /// `None` where no identity is needed.
-    keeper: Option<Keeper>,
+    keepers: Vec<Keeper>,
     /// `None` in a demo, which leaves nothing behind.
     status: Option<status::Writer>,
     standing: Standing,
@@ -114,7 +122,7 @@ impl Agent {
             let wanted = self.wanted(now_ms);
             set.clear();
             set.push(PollFd { fd: signals.descriptor(), events: READABLE, revents: 0 });
-            self.uploader.poll_set(&mut set);
+            let ends = self.poll_uploaders(&mut set);
             let first_source = set.len();
             self.sources.poll_set(wanted, now_ms, &mut set);
 
@@ -132,21 +140,31 @@ impl Agent {
                 self.reload(now_ms);
             }
             if arrived.flush {
-                self.uploader.flush(&self.ring);
+                self.uploaders.iter_mut().for_each(|uploader| uploader.flush(&self.ring));
             }
             self.take_in(&set[first_source..], now_ms);
             self.beat(now_ms);
             self.sample(now_ms);
             self.report(now_ms);
             self.keep(now_ms);
-            self.upload(&set[1..first_source], now_ms);
-            if self.uploader.module_is_broken() {
+            self.upload(&set, &ends, now_ms);
+            if self.uploaders.iter().any(Uploader::module_is_broken) {
                 self.stop(now_ms);
                 return Ended::ModuleBroken;
             }
             self.keep_identity(now_ms);
             self.rest(now_ms);
         }
+    }
+
+    /// Adds what the uploaders poll for; where each one's entries end.
+    fn poll_uploaders(&self, set: &mut Vec<PollFd>) -> [usize; DESTINATIONS_MAX] {
+        let mut ends = [set.len(); DESTINATIONS_MAX];
+        for (end, uploader) in ends.iter_mut().zip(&self.uploaders) {
+            uploader.poll_set(set);
+            *end = set.len();
+        }
+        ends
     }
 
     /// Which sources may be read now.
@@ -161,10 +179,18 @@ impl Agent {
         Inflow::new(&mut self.ring, self.config.buffer.full_action, state)
     }
 
+    /// A full ring holds senders back for destinations that take what they are sent. One that fails loses its oldest records
+    /// instead, as long as another does not fail.
     fn inflow_state(&self, now_ms: u64) -> inflow::State {
-        let without_progress_ms = now_ms.saturating_sub(self.uploader.progress_ms);
-        let moving = self.uploader.is_moving(now_ms, MOVING_MS);
-        inflow::State { without_progress_ms, moving }
+        let all_fail = self.uploaders.iter().all(Uploader::is_failing);
+        let holders = || self.uploaders.iter().filter(|uploader| all_fail || !uploader.is_failing());
+        let without_progress_ms = holders().map(|holder| now_ms.saturating_sub(holder.progress_ms)).min().unwrap_or(0);
+        inflow::State {
+            without_progress_ms,
+            moving: holders().any(|holder| holder.is_moving(now_ms, MOVING_MS)),
+            holders: holders().fold(0, |places, holder| places | 1 << holder.place),
+            except: self.except,
+        }
     }
 
     fn sleep_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {
@@ -175,10 +201,10 @@ impl Agent {
             timers.sync_at_ms,
             timers.quiet_at_ms,
             Some(timers.status_at_ms),
-            self.uploader.deadline_ms(&self.ring),
+            self.uploaders.iter().filter_map(|uploader| uploader.deadline_ms(&self.ring)).min(),
             self.beat.deadline_ms(),
             self.sampler.deadline_ms(),
-            self.keeper.as_ref().and_then(Keeper::deadline_ms),
+            self.keepers.iter().filter_map(Keeper::deadline_ms).min(),
             self.has_unreported().then_some(timers.report_at_ms),
             (wanted.datagrams == Datagrams::Filling).then_some(now_ms + FILLING_MS),
             self.sources.deadline_ms(wanted, now_ms),
@@ -215,7 +241,7 @@ impl Agent {
 
     /// Tells the service, once a start, of uploads that only `allow_non_fips` allows. A heartbeat has no key for it.
     fn tell_of_permission(&mut self, now_ms: u64) {
-        if self.standing.needs_permission() && self.config.destination != Destination::Stdout {
+        if self.standing.needs_permission() && self.config.uploads() {
             let item = report::operation(clock::wall_us(), "omsd FIPS", &alloc::format!("{}", self.standing));
             self.inflow(now_ms).append(Stream::Operation, &item);
         }
@@ -237,25 +263,39 @@ impl Agent {
         self.sampler.take(now_ms, clock::wall_us() / 1000, &mut append, &mut tell);
     }
 
-    fn has_unreported(&self) -> bool {
-        Stream::ALL.iter().any(|&stream| self.ring.unreported(stream as u8).lost() > 0)
+    fn flows(&self) -> impl Iterator<Item = (usize, Stream)> + use<> {
+        let places: Vec<usize> = self.uploaders.iter().map(|uploader| uploader.place).collect();
+        places.into_iter().flat_map(|place| Stream::ALL.map(|stream| (place, stream)))
     }
 
-    /// Tells of losses, upstream and in the log, once an interval.
+    fn has_unreported(&self) -> bool {
+        let losses =
+            |uploader: &Uploader, stream: Stream| self.ring.unreported(flow(uploader.place, stream as u8)).lost();
+        self.uploaders.iter().any(|uploader| Stream::ALL.iter().any(|&stream| losses(uploader, stream) > 0))
+    }
+
+    /// Tells of losses in the log, and each destination of its own, once an interval.
     fn report(&mut self, now_ms: u64) {
         if now_ms < self.timers.report_at_ms || !self.has_unreported() {
             return;
         }
         self.timers.report_at_ms = now_ms + REPORT_MS;
-        for stream in Stream::ALL {
-            let losses = self.ring.unreported(stream as u8);
-            let Some(state) = self.ring.stream(stream as u8).copied().filter(|_| losses.lost() > 0) else { continue };
+        for (place, stream) in self.flows() {
+            let number = flow(place, stream as u8);
+            let losses = self.ring.unreported(number);
+            let Some(state) = self.ring.stream(number).filter(|_| losses.lost() > 0) else { continue };
             let item = report::item(stream, &losses, &state, clock::wall_us());
-            self.log.line(LogLevel::Warn, format_args!("lost: {}", report::sentence(stream, &losses, &state)));
+            let sentence = report::sentence(stream, &losses, &state);
+            match self.uploaders.iter().find(|uploader| uploader.place == place).filter(|_| self.uploaders.len() > 1) {
+                Some(uploader) => {
+                    self.log.line(LogLevel::Warn, format_args!("lost on the way to {}: {sentence}", uploader.name));
+                }
+                None => self.log.line(LogLevel::Warn, format_args!("lost: {sentence}")),
+            }
             let mut inflow = self.inflow(now_ms);
-            inflow.append(Stream::Operation, &item);
+            inflow.append_for(place, Stream::Operation, &item);
             if inflow.fault().is_none() {
-                self.ring.mark_reported(stream as u8);
+                self.ring.mark_reported(number);
             }
         }
     }
@@ -288,17 +328,21 @@ impl Agent {
         }
     }
 
-    fn upload(&mut self, set: &[PollFd], now_ms: u64) {
-        let (destination, paths) = (&self.config.destination, &self.paths);
-        let answered =
-            self.uploader.turn(&mut self.ring, set, now_ms, &mut self.log, || make_destination(destination, paths));
+    fn upload(&mut self, set: &[PollFd], ends: &[usize], now_ms: u64) {
+        let (paths, mut from, mut answered) = (&self.paths, 1, false);
+        for ((uploader, target), &end) in self.uploaders.iter_mut().zip(&self.config.targets).zip(ends) {
+            let make = || make_destination(&target.destination, paths);
+            answered |= uploader.turn(&mut self.ring, &set[from..end], now_ms, &mut self.log, make);
+            from = end;
+        }
         if answered {
             self.write_status_soon(now_ms);
         }
     }
 
     fn keep_identity(&mut self, now_ms: u64) {
-        if self.keeper.as_mut().is_some_and(|keeper| keeper.turn(now_ms, &mut self.log)) {
+        let turned = self.keepers.iter_mut().map(|keeper| keeper.turn(now_ms, &mut self.log));
+        if turned.fold(false, |any, told| any | told) {
             self.write_status_soon(now_ms);
         }
     }
@@ -336,7 +380,7 @@ impl Agent {
             samples: self.sampler.account,
         };
         let Some(status) = &mut self.status else { return };
-        if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploader, self.keeper.as_ref(), intake) {
+        if let Err(error) = status.write(now_ms, state, &self.ring, &self.uploaders, &self.keepers, intake) {
             let text = format_args!("the status file cannot be written: {error}");
             self.log.limited(now_ms, LogLevel::Warn, "status", text);
         }
@@ -351,7 +395,7 @@ impl Agent {
         };
         let permitted = self.standing.permit(config.allow_non_fips);
         if let Err(refused) = permitted
-            && config.destination != Destination::Stdout
+            && config.uploads()
         {
             self.log.line(LogLevel::Error, format_args!("{refused}; the old configuration stays in force"));
             return;
@@ -366,16 +410,68 @@ impl Agent {
             return;
         }
         self.log.set_level(self.settings.log_level(&config));
-        self.uploader.configure(&config.buffer);
+        self.send_to(&config, now_ms);
         self.beat = Beat::new(config.heartbeat_ms, now_ms);
-        if (&config.destination, config.topology_ms) != (&self.config.destination, self.config.topology_ms) {
-            self.keeper = start::keeper(&config, &self.paths, now_ms);
+        if (&config.targets, config.topology_ms) != (&self.config.targets, self.config.topology_ms) {
+            self.keepers = start::keepers(&config, &self.paths, now_ms);
         }
         if config.perf != self.config.perf {
             self.sampler.configure(&config.perf, now_ms, clock::wall_us() / 1000);
         }
         self.config = config;
         self.log.line(LogLevel::Info, format_args!("configuration reloaded"));
+    }
+
+    /// Keeps and uploads records for the destinations of a configuration from now on. What waits for one that is gone is given up.
+    fn send_to(&mut self, config: &Config, now_ms: u64) {
+        let named = |uploader: &Uploader, targets: &[Target]| targets.iter().any(|target| target.name == uploader.name);
+        let old = core::mem::take(&mut self.uploaders);
+        let (mut kept, gone): (Vec<_>, Vec<_>) = old.into_iter().partition(|uploader| named(uploader, &config.targets));
+        let mut gone = gone;
+        gone.iter_mut().for_each(|uploader| uploader.stop(&mut self.ring));
+        let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+        let attached = self.ring.attach(&names, clock::wall_us());
+        for (name, waiting) in attached.gone.into_iter().filter(|(_, waiting)| waiting.records > 0) {
+            let text = format_args!(
+                "{name} is configured no more: {} records that waited for it are discarded",
+                waiting.records
+            );
+            self.log.line(LogLevel::Warn, text);
+        }
+        for (target, place) in config.targets.iter().zip(attached.places) {
+            let uploader = match kept.iter().position(|uploader| uploader.name == target.name) {
+                Some(index) => {
+                    let mut uploader = kept.swap_remove(index);
+                    uploader.configure(&target.buffer);
+                    uploader
+                }
+                None => {
+                    let rejected = (!self.settings.demo).then(|| self.paths.rejected());
+                    Uploader::new(target, place, rejected, &self.ring, now_ms)
+                }
+            };
+            self.uploaders.push(uploader);
+        }
+        let several = self.uploaders.len() > 1;
+        self.uploaders.iter_mut().for_each(|uploader| uploader.show_name(several));
+        if let Some(first) = self.uploaders.first_mut() {
+            gone.into_iter().for_each(|uploader| uploader.leave_children_to(first));
+        }
+        let routes = config.routes;
+        self.except = Stream::ALL.map(|stream| {
+            self.except_for(match stream {
+                Stream::Syslog => routes.syslog,
+                Stream::Perf => routes.perf,
+                Stream::Heartbeat => routes.heartbeat,
+                Stream::Operation => u8::MAX,
+            })
+        });
+    }
+
+    /// The flags of records for these targets, by their numbers in the configuration.
+    fn except_for(&self, targets: u8) -> u8 {
+        let chosen = self.uploaders.iter().enumerate().filter(|(target, _)| targets >> target & 1 == 1);
+        except_all_but(&self.ring, chosen.fold(0, |places, (_, uploader)| places | 1 << uploader.place))
     }
 
     /// Closes the sources and opens the new ones; the old ones again if that fails.
@@ -408,7 +504,7 @@ impl Agent {
         sources.close(&mut self.inflow(now_ms));
         let committed = self.ring.commit();
         self.await_answer(now_ms + STOP_MS_MAX / 2);
-        self.uploader.stop(&mut self.ring);
+        self.uploaders.iter_mut().for_each(|uploader| uploader.stop(&mut self.ring));
         let synced = committed.and_then(|()| self.ring.sync());
         self.write_status("stopped", now_ms);
         match synced {
@@ -443,12 +539,16 @@ impl Agent {
     fn await_answer(&mut self, until_ms: u64) {
         let mut set: Vec<PollFd> = Vec::new();
         let mut now_ms = clock::monotonic_ms();
-        while self.uploader.is_busy() && now_ms < until_ms {
+        while self.uploaders.iter().any(Uploader::is_busy) && now_ms < until_ms {
             set.clear();
-            self.uploader.poll_set(&mut set);
+            let ends = self.poll_uploaders(&mut set);
             let _ = poll(&mut set, Some(until_ms - now_ms));
             now_ms = clock::monotonic_ms();
-            self.uploader.finish(&mut self.ring, &set, now_ms, &mut self.log);
+            let mut from = 0;
+            for (uploader, &end) in self.uploaders.iter_mut().zip(&ends) {
+                uploader.finish(&mut self.ring, &set[from..end], now_ms, &mut self.log);
+                from = end;
+            }
         }
     }
 }

@@ -5,7 +5,6 @@ use super::keeper::Keeper;
 use super::log::Log;
 use super::paths::{self, Paths};
 use super::sampler::Sampler;
-use super::uploader::Uploader;
 use super::{Agent, Ended, Timers, status};
 use crate::collect::Object;
 use crate::config::files::HostFiles;
@@ -18,6 +17,7 @@ use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, file, memory, process};
 use crate::upload::fips::{Refused, Standing};
+use crate::upload::guid::is_guid;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -114,7 +114,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     let paths = Paths::below(&settings.root);
     let mut config = load(&settings, &paths, &log).ok_or(StartError::Configuration)?;
     let standing = Standing::ask();
-    if config.destination != Destination::Stdout {
+    if config.uploads() {
         standing.permit(config.allow_non_fips).map_err(StartError::Fips)?;
         let level = if standing.is_worth_a_warning() { LogLevel::Warn } else { LogLevel::Info };
         if !standing.is_ordinary() {
@@ -129,24 +129,26 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     process::renounce_privileges();
 
     let now_ms = clock::monotonic_ms();
-    let destination = if config.destination == Destination::Stdout { "out_stdout" } else { "out_oms" };
-    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, destination, &standing));
+    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, &standing));
     let mut agent = Agent {
-        uploader: Uploader::new(&config.buffer, (!settings.demo).then(|| paths.rejected()), &ring, now_ms),
+        uploaders: Vec::new(),
+        except: Default::default(),
         beat: Beat::new(config.heartbeat_ms, now_ms),
         // `--root` is about our own files, not the kernel's.
         sampler: Sampler::new(&config.perf, Path::new("/"), now_ms, clock::wall_us() / 1000),
-        keeper: keeper(&config, &paths, now_ms),
+        keepers: keepers(&config, &paths, now_ms),
         timers: Timers::new(now_ms),
         log,
         settings,
         paths,
-        config,
+        config: Config { targets: Vec::new(), ..config.clone() },
         ring,
         sources,
         status,
         standing,
     };
+    agent.send_to(&config, now_ms);
+    agent.config = config;
     agent.write_status("running", now_ms);
     greet(&agent.settings, &agent.config, &agent.log);
     agent.log.set_level(agent.settings.log_level(&agent.config));
@@ -166,7 +168,9 @@ pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<Config> {
         None if installed.exists() => installed,
         None => {
             let identity = config::OmsFiles::default().omsadmin_conf;
-            return Some(config::embedded_default(paths.place(&identity).exists()));
+            let mut config = config::embedded_default(paths.place(&identity).exists());
+            config.send_to_workspaces(&workspaces(paths));
+            return Some(named(config, paths));
         }
     };
     let show = |diagnostics: &[config::Diagnostic]| {
@@ -178,13 +182,49 @@ pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<Config> {
     match config::parse(&mut HostFiles::new(&settings.root), &path.to_string_lossy()) {
         Ok((config, warnings)) => {
             show(&warnings);
-            Some(config)
+            Some(named(config, paths))
         }
         Err(errors) => {
             show(&errors);
             None
         }
     }
+}
+
+/// The directory that the installation's workspaces are in.
+const WORKSPACES: &str = "/etc/opt/omsd";
+
+/// The workspaces that this host was onboarded to, the primary one first.
+fn workspaces(paths: &Paths) -> Vec<String> {
+    let entries = fs::read_dir(paths.place(WORKSPACES)).into_iter().flatten().flatten();
+    let names = entries.filter(|entry| entry.path().join("conf/omsadmin.conf").exists());
+    let mut ids: Vec<String> =
+        names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|id| is_guid(id)).collect();
+    let primary = primary(paths);
+    ids.sort_unstable_by_key(|id| (primary.as_ref() != Some(id), id.clone()));
+    ids
+}
+
+/// Where the link to the primary workspace leads.
+fn primary(paths: &Paths) -> Option<String> {
+    let link = fs::read_link(paths.place(WORKSPACES).join("conf")).ok()?;
+    link.iter().next()?.to_str().filter(|id| is_guid(id)).map(String::from)
+}
+
+/// Gives the primary workspace's destination the name that it has when it is spoken of by its id: what waits for it is still its own
+/// when it is primary no more.
+fn named(mut config: Config, paths: &Paths) -> Config {
+    let primary = primary(paths).map(|id| Destination::Oms(config::OmsFiles::of_workspace(&id)));
+    let plain = config::OmsFiles::default();
+    let Some(name) = primary.map(|destination| config::Target::new(destination, config::Buffer::default()).name) else {
+        return config;
+    };
+    let is_taken = config.targets.iter().any(|target| target.name == name);
+    let is_primary = |target: &&mut config::Target| matches!(&target.destination, Destination::Oms(files) if files.omsadmin_conf == plain.omsadmin_conf && target.name == "out_oms");
+    if let Some(target) = config.targets.iter_mut().find(is_primary).filter(|_| !is_taken) {
+        target.name = name;
+    }
+    config
 }
 
 /// The built-in configuration, in a hurry and with the smallest ring.
@@ -204,12 +244,13 @@ fn demo_config() -> Config {
     config
 }
 
-/// Who looks after the identity that records are sent with; `None` where none is needed.
-pub fn keeper(config: &Config, paths: &Paths, now_ms: u64) -> Option<Keeper> {
-    match &config.destination {
-        Destination::Oms(files) => Some(Keeper::new(paths.root(), files, config.topology_ms, now_ms)),
+/// Who look after the identities that records are sent with, one each.
+pub fn keepers(config: &Config, paths: &Paths, now_ms: u64) -> Vec<Keeper> {
+    let identities = config.targets.iter().filter_map(|target| match &target.destination {
+        Destination::Oms(files) => Some(files),
         Destination::Stdout => None,
-    }
+    });
+    identities.map(|files| Keeper::new(paths.root(), files, config.topology_ms, now_ms)).collect()
 }
 
 /// Opens the sources of a configuration.
@@ -315,10 +356,12 @@ fn greet(settings: &Settings, config: &Config, log: &Log) {
     if !objects.is_empty() {
         does.push(alloc::format!("samples {}", objects.join(", ")));
     }
-    let to = match &config.destination {
-        Destination::Stdout => "standard output",
-        Destination::Oms(_) => "Log Analytics",
+    let of_target = |target: &config::Target| match &target.destination {
+        Destination::Stdout => String::from("standard output"),
+        Destination::Oms(_) if config.targets.len() == 1 => String::from("Log Analytics"),
+        Destination::Oms(_) => target.name.clone(),
     };
+    let to = config.targets.iter().map(of_target).collect::<Vec<_>>().join(" and ");
     log.line(LogLevel::Info, format_args!("omsd {version} {}; records go to {to}", does.join(", ")));
 }
 
@@ -329,5 +372,37 @@ pub fn describe(listen: &Listen) -> String {
         Listen::Tcp(address, port) => alloc::format!("tcp {}", SocketAddr::new(*address, *port)),
         Listen::UnixDatagram(path) => alloc::format!("unix datagram socket {path}"),
         Listen::UnixStream(path) => alloc::format!("unix stream socket {path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const FIRST: &str = "0c9f6c9e-3a52-4f0b-8a8e-6a1b4b7d5e21";
+    const SECOND: &str = "5f3a1c0e-7b64-4d0e-9c1f-2a6b8d9e4f10";
+
+    fn names(settings: &Settings) -> Vec<String> {
+        let config =
+            load(settings, &Paths::below(&settings.root), &Log::new(LogLevel::Fatal)).expect("a configuration");
+        config.targets.into_iter().map(|target| target.name).collect()
+    }
+
+    #[test]
+    fn each_workspace_that_was_onboarded_is_a_destination_with_a_name_that_stays() {
+        let root = std::env::temp_dir().join(alloc::format!("omsd-start-{}", std::process::id()));
+        let base = root.join("etc/opt/omsd");
+        let settings = Settings { root: root.clone(), config: None, demo: false, verbose: false };
+        assert_eq!(names(&settings), ["out_stdout"]);
+        for (id, expected) in [(FIRST, &[FIRST][..]), (SECOND, &[SECOND, FIRST])] {
+            fs::create_dir_all(base.join(id).join("conf")).unwrap();
+            fs::write(base.join(id).join("conf/omsadmin.conf"), "").unwrap();
+            let _ = fs::remove_file(base.join("conf"));
+            symlink(Path::new(id).join("conf"), base.join("conf")).unwrap();
+            let expected: Vec<_> = expected.iter().map(|id| alloc::format!("out_oms {id}")).collect();
+            assert_eq!(names(&settings), expected);
+        }
+        let _ = fs::remove_dir_all(root);
     }
 }

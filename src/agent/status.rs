@@ -5,8 +5,8 @@ use super::paths::Paths;
 use super::report;
 use super::sampler::Account;
 use super::uploader::Uploader;
-use crate::ring::Counters;
 use crate::ring::disk::DiskRing;
+use crate::ring::{Counters, flow};
 use crate::sys::{clock, file};
 use crate::upload::Stream;
 use crate::upload::fips::Standing;
@@ -43,7 +43,7 @@ pub struct Status {
     pub written: String,
     /// `starting`, `running` or `stopped`.
     pub state: String,
-    /// Where records go: `out_oms` or `out_stdout`.
+    /// The first destination: `out_oms` and its workspace, `out_stdout`, or the `@id` of the `<match>`.
     pub destination: String,
     /// Which build this is, and whether the host is in FIPS mode.
     pub fips: String,
@@ -60,6 +60,19 @@ pub struct Status {
     /// The identity that records are sent with, one at most.
     pub identities: Vec<IdentityStatus>,
     /// One for each stream that ever held a record.
+    pub streams: Vec<StreamStatus>,
+    /// The other destinations, where there are several.
+    pub others: Vec<DestinationStatus>,
+}
+
+/// Deliveries to one destination, and its account: `destination`, `upload` and `streams` as in [`Status`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DestinationStatus {
+    /// Its name.
+    pub destination: String,
+    /// Deliveries.
+    pub upload: UploadStatus,
+    /// One for each stream that ever held a record for it.
     pub streams: Vec<StreamStatus>,
 }
 
@@ -168,7 +181,6 @@ pub struct Intake {
 pub struct Writer {
     path: PathBuf,
     ring_path: String,
-    destination: &'static str,
     fips: String,
     boot_id: String,
     started_us: u64,
@@ -177,12 +189,11 @@ pub struct Writer {
 
 impl Writer {
     /// A writer for the agent that starts now.
-    pub fn new(paths: &Paths, ring_path: &Path, destination: &'static str, standing: &Standing) -> Writer {
+    pub fn new(paths: &Paths, ring_path: &Path, standing: &Standing) -> Writer {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Writer {
             path: paths.status(),
             ring_path: ring_path.to_string_lossy().into_owned(),
-            destination,
             fips: standing.to_string(),
             boot_id: boot_id.trim().to_string(),
             started_us: clock::wall_us(),
@@ -201,13 +212,14 @@ impl Writer {
         now_ms: u64,
         state: &str,
         ring: &DiskRing,
-        uploader: &Uploader,
-        keeper: Option<&Keeper>,
+        uploaders: &[Uploader],
+        keepers: &[Keeper],
         intake: Intake,
     ) -> io::Result<()> {
         self.written_ms = now_ms;
         let pending = ring.pending_total();
-        let story = &uploader.story;
+        let mut destinations = uploaders.iter().map(|uploader| of_destination(uploader, ring, now_ms));
+        let first = destinations.next().ok_or(io::ErrorKind::NotFound)?;
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_string(),
             pid: std::process::id(),
@@ -216,7 +228,7 @@ impl Writer {
             started: time(self.started_us),
             written: time(clock::wall_us()),
             state: state.to_string(),
-            destination: self.destination.to_string(),
+            destination: first.destination,
             fips: self.fips.clone(),
             ring: RingStatus {
                 path: self.ring_path.clone(),
@@ -231,17 +243,10 @@ impl Writer {
                 failed: intake.samples.failed,
                 empty: intake.samples.empty,
             },
-            upload: UploadStatus {
-                last_success: time(story.last_success_us),
-                last_failure: time(story.last_failure_us),
-                last_status: u64::from(story.last_status),
-                last_reason: story.last_reason.clone(),
-                requests: story.requests,
-                body_bytes: story.body_bytes,
-                wire_bytes: story.wire_bytes,
-            },
-            identities: keeper.into_iter().map(of_identity).collect(),
-            streams: Stream::ALL.iter().filter_map(|&stream| of_stream(stream, ring, uploader, now_ms)).collect(),
+            identities: keepers.iter().map(of_identity).collect(),
+            upload: first.upload,
+            streams: first.streams,
+            others: destinations.collect(),
         };
         file::write_often(&self.path, json::to_string(&status).as_bytes(), MODE)
     }
@@ -257,8 +262,26 @@ fn of_identity(keeper: &Keeper) -> IdentityStatus {
     }
 }
 
+fn of_destination(uploader: &Uploader, ring: &DiskRing, now_ms: u64) -> DestinationStatus {
+    let story = &uploader.story;
+    DestinationStatus {
+        destination: uploader.name.clone(),
+        upload: UploadStatus {
+            last_success: time(story.last_success_us),
+            last_failure: time(story.last_failure_us),
+            last_status: u64::from(story.last_status),
+            last_reason: story.last_reason.clone(),
+            requests: story.requests,
+            body_bytes: story.body_bytes,
+            wire_bytes: story.wire_bytes,
+        },
+        streams: Stream::ALL.iter().filter_map(|&stream| of_stream(stream, ring, uploader, now_ms)).collect(),
+    }
+}
+
 fn of_stream(stream: Stream, ring: &DiskRing, uploader: &Uploader, now_ms: u64) -> Option<StreamStatus> {
-    let counters = ring.stream(stream as u8)?.counters;
+    let flow = flow(uploader.place, stream as u8);
+    let counters = ring.stream(flow)?.counters;
     if counters == Counters::default() {
         return None;
     }
@@ -267,7 +290,7 @@ fn of_stream(stream: Stream, ring: &DiskRing, uploader: &Uploader, now_ms: u64) 
         name: stream.name().to_string(),
         received: counters.received,
         sent: counters.sent,
-        pending: ring.pending(stream as u8).records,
+        pending: ring.pending(flow).records,
         overwritten: counters.overwritten,
         corrupt: counters.corrupt,
         refused: counters.refused,
@@ -332,18 +355,6 @@ impl Status {
         if taken + failed + empty > 0 {
             writeln!(text, "samples: {taken} taken, {failed} failed, {empty} without an instance that is wanted")?;
         }
-        let upload = &self.upload;
-        match upload.last_success.as_str() {
-            "" => writeln!(text, "upload ({}): nothing delivered since the start", self.destination)?,
-            moment => writeln!(
-                text,
-                "upload ({}): last success {moment}, {} requests, {} bytes sent for {} bytes of records",
-                self.destination, upload.requests, upload.wire_bytes, upload.body_bytes
-            )?,
-        }
-        if upload.last_failure > upload.last_success {
-            writeln!(text, "  failing: {} at {}", upload.last_reason, upload.last_failure)?;
-        }
         for identity in &self.identities {
             let known =
                 |moment: &str, otherwise: &str| String::from(if moment.is_empty() { otherwise } else { moment });
@@ -354,20 +365,44 @@ impl Status {
                 writeln!(text, "  {}", identity.reason)?;
             }
         }
-        for stream in &self.streams {
-            writeln!(
-                text,
-                "{}: {} received = {} sent + {} waiting + {} lost",
-                stream.name,
-                stream.received,
-                stream.sent,
-                stream.pending,
-                stream.lost()
-            )?;
-            stream.describe_losses(text)?;
+        describe_destination(&self.destination, &self.upload, &self.streams, text)?;
+        for other in &self.others {
+            describe_destination(&other.destination, &other.upload, &other.streams, text)?;
         }
         Ok(())
     }
+}
+
+fn describe_destination(
+    name: &str,
+    upload: &UploadStatus,
+    streams: &[StreamStatus],
+    text: &mut String,
+) -> core::fmt::Result {
+    match upload.last_success.as_str() {
+        "" => writeln!(text, "upload ({name}): nothing delivered since the start")?,
+        moment => writeln!(
+            text,
+            "upload ({name}): last success {moment}, {} requests, {} bytes sent for {} bytes of records",
+            upload.requests, upload.wire_bytes, upload.body_bytes
+        )?,
+    }
+    if upload.last_failure > upload.last_success {
+        writeln!(text, "  failing: {} at {}", upload.last_reason, upload.last_failure)?;
+    }
+    for stream in streams {
+        writeln!(
+            text,
+            "{}: {} received = {} sent + {} waiting + {} lost",
+            stream.name,
+            stream.received,
+            stream.sent,
+            stream.pending,
+            stream.lost()
+        )?;
+        stream.describe_losses(text)?;
+    }
+    Ok(())
 }
 
 impl StreamStatus {

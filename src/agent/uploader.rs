@@ -1,12 +1,12 @@
-//! Which stream's turn it is, one chunk at a time: `Idle → Started → Waiting → Settled`, each a state that can be tried
-//! again.
+//! One destination's side of the loop: which stream's turn it is, one chunk at a time: `Idle → Started → Waiting → Settled`, each a
+//! state that can be tried again. Another destination has an uploader and a child of its own, and waits for none of this.
 
 use super::log::Log;
 use super::rejected;
-use crate::config::{Buffer, LogLevel};
-use crate::limits::{CHUNK_BYTES_MIN, UPLOAD_MS_MAX};
+use crate::config::{Buffer, LogLevel, Target};
+use crate::limits::{CHUNK_BYTES_MIN, DESTINATIONS_MAX, UPLOAD_MS_MAX};
 use crate::ring::disk::DiskRing;
-use crate::ring::{Fault, Retry, StreamState, frame};
+use crate::ring::{Fault, Retry, StreamState, flow, frame};
 use crate::sys::poll::{GONE, PollFd, READABLE, WRITABLE};
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::{clock, random_bytes};
@@ -66,9 +66,18 @@ pub struct Story {
     pub wire_bytes: u64,
 }
 
-/// The upload side of the loop.
+/// What our log calls the failures of the destination at each place, so that one does not hide another's.
+const LOG_KEYS: [&str; DESTINATIONS_MAX] = ["upload", "upload 1", "upload 2", "upload 3"];
+
+/// The upload side of the loop, for one destination.
 #[derive(Debug)]
 pub struct Uploader {
+    /// Its name.
+    pub name: String,
+    /// Its place in the ring.
+    pub place: usize,
+    /// ` to NAME` where there are others; what a line of our log about its uploads has.
+    label: String,
     buffer: Buffer,
     rejected: Option<PathBuf>,
     schedule: Schedule,
@@ -85,16 +94,19 @@ pub struct Uploader {
 impl Uploader {
     /// An uploader that goes on with the schedules that the ring remembers.
     /// `rejected`: where refused records are kept.
-    pub fn new(buffer: &Buffer, rejected: Option<PathBuf>, ring: &DiskRing, now_ms: u64) -> Uploader {
+    pub fn new(target: &Target, place: usize, rejected: Option<PathBuf>, ring: &DiskRing, now_ms: u64) -> Uploader {
         let now_wall_ms = clock::wall_us() / 1000;
-        let mut schedule = Schedule::new(&backlog(ring), now_ms);
+        let mut schedule = Schedule::new(&backlog(ring, place), now_ms);
         for stream in Stream::ALL {
-            let retry = state_of(ring, stream).retry;
+            let retry = state_of(ring, flow(place, stream as u8)).retry;
             let left_ms = backoff::remaining_ms(retry.next_attempt_us / 1000, retry.wait_ms, now_wall_ms);
             schedule.resume(stream, retry.attempts, left_ms, now_ms);
         }
         Uploader {
-            buffer: buffer.clone(),
+            name: target.name.clone(),
+            place,
+            label: String::new(),
+            buffer: target.buffer.clone(),
             rejected,
             schedule,
             child: None,
@@ -106,16 +118,25 @@ impl Uploader {
         }
     }
 
+    fn flow(&self, stream: Stream) -> u8 {
+        flow(self.place, stream as u8)
+    }
+
+    fn backlog(&self, ring: &DiskRing) -> Backlog {
+        backlog(ring, self.place)
+    }
+
     /// Makes everything that waits wanted now, whatever the schedule says.
     pub fn flush(&mut self, ring: &DiskRing) {
-        self.schedule.flush(&backlog(ring));
+        let backlog = self.backlog(ring);
+        self.schedule.flush(&backlog);
     }
 
     /// The moments at which there is something to do without a descriptor being ready.
     pub fn deadline_ms(&self, ring: &DiskRing) -> Option<u64> {
         let in_flight = self.in_flight.map(|chunk| chunk.deadline_ms);
         let idle = (self.child.is_some() && in_flight.is_none()).then_some(self.schedule.flows_until_ms());
-        let scheduled = self.schedule.deadline_ms(&backlog(ring), in_flight.is_some());
+        let scheduled = self.schedule.deadline_ms(&self.backlog(ring), in_flight.is_some());
         [scheduled, in_flight, idle].into_iter().flatten().min()
     }
 
@@ -149,7 +170,7 @@ impl Uploader {
             self.settle(ring, now_ms, &Outcome::new(Verdict::Later, reason), log);
             settled = true;
         }
-        let backlog = backlog(ring);
+        let backlog = self.backlog(ring);
         self.schedule.advance(&backlog, &self.buffer, now_ms);
         if self.in_flight.is_none() {
             match self.schedule.due(&backlog, now_ms) {
@@ -170,7 +191,8 @@ impl Uploader {
         log: &mut Log,
         make: impl FnOnce() -> D,
     ) {
-        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, u64::from(self.schedule.records_max(stream)));
+        let flow = self.flow(stream);
+        ring.begin_chunk(flow, self.buffer.chunk_bytes as u64, u64::from(self.schedule.records_max(stream)));
         if self.child.is_none() {
             match Child::start(make) {
                 Ok(child) => self.child = Some(child),
@@ -185,7 +207,7 @@ impl Uploader {
         let mut records = 0;
         let mut read = Ok(true);
         child.order(stream, self.schedule.attempts(stream), |outgoing| {
-            read = next_piece(ring, stream, outgoing, &mut records)
+            read = next_piece(ring, flow, outgoing, &mut records)
         });
         match read {
             Ok(done) if records > 0 => {
@@ -203,6 +225,7 @@ impl Uploader {
     }
 
     fn feed(&mut self, ring: &mut DiskRing) {
+        let place = self.place;
         let (Some(child), Some(chunk)) = (&mut self.child, &mut self.in_flight) else { return };
         loop {
             // A child that is gone says so on its other pipe.
@@ -213,7 +236,9 @@ impl Uploader {
             match chunk.fed {
                 Fed::Partly => {
                     let mut read = Ok(true);
-                    child.piece(|outgoing| read = next_piece(ring, chunk.stream, outgoing, &mut chunk.records));
+                    child.piece(|outgoing| {
+                        read = next_piece(ring, flow(place, chunk.stream as u8), outgoing, &mut chunk.records)
+                    });
                     // A chunk that could not be read to its end is as long as what was read: the rest is the next one's.
                     chunk.fed = Fed::of(read.unwrap_or(true));
                 }
@@ -265,28 +290,29 @@ impl Uploader {
         let mut chance = [0; 4];
         // Without chance the schedule is still a schedule.
         let _ = random_bytes(&mut chance);
-        let failures = self.schedule.attempts(stream);
+        let (failures, flow) = (self.schedule.attempts(stream), self.flow(stream));
         let next = self.schedule.settle(stream, (records, outcome), &self.buffer, now_ms, u32::from_le_bytes(chance));
         match next {
             Next::Acknowledge => {
-                note_fault(ring.acknowledge(stream as u8), now_ms, log);
+                note_fault(ring.acknowledge(flow), now_ms, log);
                 self.succeed(ring, stream, failures, now_ms, log);
             }
-            Next::Halve => ring.put_back(stream as u8),
+            Next::Halve => ring.put_back(flow),
             Next::SetAside => {
                 self.set_aside(ring, stream, outcome, now_ms, log);
-                note_fault(ring.refuse(stream as u8), now_ms, log);
+                note_fault(ring.refuse(flow), now_ms, log);
                 self.succeed(ring, stream, failures, now_ms, log);
             }
             Next::Wait { wait_ms } => {
-                ring.put_back(stream as u8);
+                ring.put_back(flow);
                 self.put_off(ring, stream, outcome, (now_ms, wait_ms), log);
             }
             Next::Discard { wait_ms } => {
-                let (failures, name) = (failures + 1, stream.name());
-                let text = format_args!("{failures} attempts at one chunk of {name}: discarded, as retry_limit says");
+                let (failures, name, label) = (failures + 1, stream.name(), &self.label);
+                let text =
+                    format_args!("{failures} attempts at one chunk of {name}{label}: discarded, as retry_limit says");
                 log.line(LogLevel::Error, text);
-                note_fault(ring.discard(stream as u8), now_ms, log);
+                note_fault(ring.discard(flow), now_ms, log);
                 self.put_off(ring, stream, outcome, (now_ms, wait_ms), log);
             }
         }
@@ -294,14 +320,16 @@ impl Uploader {
 
     /// Keeps the one record of the chunk in the file of refused ones, with the reason.
     fn set_aside(&mut self, ring: &mut DiskRing, stream: Stream, outcome: &Outcome, now_ms: u64, log: &mut Log) {
-        let text = format_args!("a record of {} was refused and set aside: {}", stream.name(), outcome.reason);
+        let text =
+            format_args!("a record of {}{} was refused and set aside: {}", stream.name(), self.label, outcome.reason);
         log.limited(now_ms, LogLevel::Error, "refused", text);
         let Some(path) = &self.rejected else { return };
+        let flow = self.flow(stream);
         // The chunk is read again: nobody keeps a copy of what is on its way.
-        ring.put_back(stream as u8);
-        ring.begin_chunk(stream as u8, self.buffer.chunk_bytes as u64, 1);
+        ring.put_back(flow);
+        ring.begin_chunk(flow, self.buffer.chunk_bytes as u64, 1);
         let mut piece = Vec::new();
-        let _ = ring.next_piece(stream as u8, &mut piece, PIECE_BYTES);
+        let _ = ring.next_piece(flow, &mut piece, PIECE_BYTES);
         let Some((header, payload, _)) = frame::split(&piece) else { return };
         if let Err(error) = rejected::keep(path, stream, &header, payload, outcome) {
             log.limited(now_ms, LogLevel::Error, "rejected", format_args!("{}: {error}", path.display()));
@@ -311,10 +339,10 @@ impl Uploader {
     fn succeed(&mut self, ring: &mut DiskRing, stream: Stream, failures: u32, now_ms: u64, log: &mut Log) {
         self.progress_ms = now_ms;
         if failures > 0 {
-            log.over("upload");
-            let text = format_args!("uploads of {} go on after {failures} failures", stream.name());
+            log.over(LOG_KEYS[self.place]);
+            let text = format_args!("uploads of {}{} go on after {failures} failures", stream.name(), self.label);
             log.line(LogLevel::Info, text);
-            ring.set_retry(stream as u8, Retry::default());
+            ring.set_retry(self.flow(stream), Retry::default());
         }
     }
 
@@ -329,10 +357,10 @@ impl Uploader {
     ) {
         let next_attempt_us = clock::wall_us() + wait_ms * 1000;
         let attempts = self.schedule.attempts(stream);
-        ring.set_retry(stream as u8, Retry { attempts, reason: outcome.status, next_attempt_us, wait_ms });
-        let text =
-            format_args!("upload of {} put off for {} s: {}", stream.name(), wait_ms.div_ceil(1000), outcome.reason);
-        log.limited(now_ms, LogLevel::Warn, "upload", text);
+        ring.set_retry(self.flow(stream), Retry { attempts, reason: outcome.status, next_attempt_us, wait_ms });
+        let (name, label, wait_s) = (stream.name(), &self.label, wait_ms.div_ceil(1000));
+        let text = format_args!("upload of {name}{label} put off for {wait_s} s: {}", outcome.reason);
+        log.limited(now_ms, LogLevel::Warn, LOG_KEYS[self.place], text);
     }
 
     /// Keeps the story, and says what an operator should hear of an answer.
@@ -344,7 +372,10 @@ impl Uploader {
             story.body_bytes += outcome.body_bytes;
             story.wire_bytes += outcome.wire_bytes;
             let (records, bytes) = (outcome.records, outcome.wire_bytes);
-            log.line(LogLevel::Debug, format_args!("sent {records} records of {} in {bytes} bytes", stream.name()));
+            log.line(
+                LogLevel::Debug,
+                format_args!("sent {records} records of {}{} in {bytes} bytes", stream.name(), self.label),
+            );
         } else {
             story.last_failure_us = clock::wall_us();
             story.last_status = outcome.status;
@@ -391,6 +422,21 @@ impl Uploader {
         self.dismiss_idle();
     }
 
+    /// Names the destination in our log from now on, or, if it is the only one, does not.
+    pub fn show_name(&mut self, shown: bool) {
+        self.label = if shown { alloc::format!(" to {}", self.name) } else { String::new() };
+    }
+
+    /// Leaves the children that are still to end to another.
+    pub fn leave_children_to(self, other: &mut Uploader) {
+        other.leaving.extend(self.leaving);
+    }
+
+    /// Some stream's last upload failed.
+    pub fn is_failing(&self) -> bool {
+        Stream::ALL.iter().any(|&stream| self.schedule.attempts(stream) > 0)
+    }
+
     /// Uploads succeed, or one is under way that may: none of its stream has failed since the last success, and it began within
     /// this time.
     pub fn is_moving(&self, now_ms: u64, within_ms: u64) -> bool {
@@ -407,7 +453,7 @@ impl Uploader {
     /// Ends the child; a chunk on its way stays in the ring.
     pub fn stop(&mut self, ring: &mut DiskRing) {
         if let Some(chunk) = self.in_flight.take() {
-            ring.put_back(chunk.stream as u8);
+            ring.put_back(self.flow(chunk.stream));
             self.lose_child();
         }
         self.dismiss();
@@ -420,9 +466,9 @@ impl Uploader {
     }
 }
 
-/// Appends the next frames of the stream's chunk, and adds how many; `true`: there are no more.
-fn next_piece(ring: &mut DiskRing, stream: Stream, outgoing: &mut Vec<u8>, records: &mut u32) -> Result<bool, Fault> {
-    let piece = ring.next_piece(stream as u8, outgoing, outgoing.len() + PIECE_BYTES)?;
+/// Appends the next frames of the flow's chunk, and adds how many; `true`: there are no more.
+fn next_piece(ring: &mut DiskRing, flow: u8, outgoing: &mut Vec<u8>, records: &mut u32) -> Result<bool, Fault> {
+    let piece = ring.next_piece(flow, outgoing, outgoing.len() + PIECE_BYTES)?;
     *records += piece.records;
     Ok(piece.done)
 }
@@ -443,10 +489,11 @@ fn describe(ended: Option<Ended>) -> String {
 }
 
 /// What the file has and the schedule decides about.
-fn backlog(ring: &DiskRing) -> Backlog {
+fn backlog(ring: &DiskRing, place: usize) -> Backlog {
     let streams = Stream::ALL.map(|stream| {
-        let committed = ring.committed(stream as u8);
-        let first = state_of(ring, stream).next.sequence;
+        let flow = flow(place, stream as u8);
+        let committed = ring.committed(flow);
+        let first = ring.next_sequence(flow);
         Waiting { records: committed.records, bytes: committed.bytes, first }
     });
     Backlog { streams, head: ring.head().sequence }
@@ -456,6 +503,6 @@ fn is_ready(set: &[PollFd]) -> bool {
     set.iter().any(|entry| entry.revents & (READABLE | WRITABLE | GONE) != 0)
 }
 
-fn state_of(ring: &DiskRing, stream: Stream) -> StreamState {
-    ring.stream(stream as u8).copied().unwrap_or_default()
+fn state_of(ring: &DiskRing, flow: u8) -> StreamState {
+    ring.stream(flow).unwrap_or_default()
 }

@@ -122,6 +122,13 @@ fn describe(workspace_id: &str, onboarded: &Onboarded, root: &Path) -> String {
     if let Some(warning) = &onboarded.warning {
         text.push_str(&format!("Warning: {warning}\n"));
     }
+    let others = identity::list(root).len();
+    if others > 1 {
+        text.push_str(&format!(
+            "This host has {others} workspaces. Without a configuration file, records go to each of them;\n"
+        ));
+        text.push_str("with one, `workspace_id` says where a `<match>` sends: see omsd.conf(5), DESTINATIONS.\n");
+    }
     let root_option = if root == Path::new("/") { String::new() } else { format!(" --root {}", root.display()) };
     text.push_str(&format!("Next: omsd run{root_option}\n"));
     text

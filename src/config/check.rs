@@ -6,9 +6,12 @@ use super::hosts;
 use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
-use super::{Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, SyslogSource};
-use crate::limits::{CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, SOURCES_MAX, TOPOLOGY_MS_DEFAULT};
-use alloc::boxed::Box;
+use super::{
+    Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, Routes, SyslogSource, Target,
+};
+use crate::limits::{
+    CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, DESTINATIONS_MAX, SOURCES_MAX, TOPOLOGY_MS_DEFAULT,
+};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -81,8 +84,8 @@ struct Output {
 /// What becomes of the records that a `<match>` takes.
 #[derive(PartialEq)]
 enum Purpose {
-    /// They are sent.
-    Works(Box<Settings>),
+    /// They are sent, to each of these.
+    Works(Vec<Settings>),
     /// They would go nowhere: the type has no effect.
     Nothing,
     /// The type is unknown, which is reported already.
@@ -91,9 +94,9 @@ enum Purpose {
 
 #[derive(PartialEq)]
 struct Settings {
-    destination: Destination,
-    buffer: Buffer,
+    target: Target,
     log_level: Option<LogLevel>,
+    place: Place,
 }
 
 struct Reader<'a> {
@@ -155,13 +158,32 @@ impl Reader<'_> {
         if patterns.is_empty() {
             self.report.error(section.place, "expected the tags to take, as in `<match oms.**>`");
         }
+        let purpose = self.purpose(section);
+        plan.outputs.push(Output { patterns, purpose, place: section.place });
+    }
+
+    /// What a `<match>` or a `<store>` does.
+    fn purpose(&mut self, section: &Section) -> Purpose {
         let known = kind_of(section).is_some_and(|kind| table::find_plugin("match", &kind.value).is_some());
-        let purpose = match self.home(section) {
-            Some(_) => Purpose::Works(Box::new(self.settings(section))),
+        match self.home(section) {
+            Some(Home::Copy) => self.copies(section),
+            Some(_) => Purpose::Works(Vec::from([self.settings(section)])),
             None if known => Purpose::Nothing,
             None => Purpose::Unknown,
-        };
-        plan.outputs.push(Output { patterns, purpose, place: section.place });
+        }
+    }
+
+    fn copies(&mut self, section: &Section) -> Purpose {
+        self.keys(section, Home::Copy);
+        let mut all = Vec::new();
+        for store in section.sections.iter().filter(|inner| inner.name == "store") {
+            match self.purpose(store) {
+                Purpose::Works(settings) => all.extend(settings),
+                Purpose::Nothing => {}
+                Purpose::Unknown => return Purpose::Unknown,
+            }
+        }
+        if all.is_empty() { Purpose::Nothing } else { Purpose::Works(all) }
     }
 
     fn settings(&mut self, section: &Section) -> Settings {
@@ -174,7 +196,11 @@ impl Reader<'_> {
         } else {
             Destination::Oms(values.oms_files())
         };
-        Settings { destination, buffer: values.buffer(), log_level: values.log_level() }
+        let mut target = Target::new(destination, values.buffer());
+        if let Some(id) = last_entry(section, "id").filter(|id| !id.value.is_empty()) {
+            target.name.clone_from(&id.value);
+        }
+        Settings { target, log_level: values.log_level(), place: section.place }
     }
 
     /// Warns even of a type that is known: it has no effect.
@@ -233,7 +259,8 @@ impl Reader<'_> {
     }
 
     fn unknown_type(&mut self, section: &Section, kind: &Entry) {
-        let names = table::PLUGINS.iter().filter(|plugin| plugin.section == section.name).map(|plugin| plugin.name);
+        let names = table::PLUGINS.iter().filter(|plugin| plugin.section == table::of_table(&section.name));
+        let names = names.map(|plugin| plugin.name);
         let hint = nearest(&kind.value, names);
         let known = working_types(&section.name);
         let reason = format!("unknown type `{}` of `<{}>`{hint}; {known}", shortened(&kind.value), section.name);
@@ -253,7 +280,7 @@ impl Reader<'_> {
                 _ => self.duplicate(section, index),
             }
         }
-        for inner in &section.sections {
+        for inner in section.sections.iter().filter(|inner| home != Home::Copy || inner.name != "store") {
             let reason = format!("`<{}>` in `<{}>` does nothing here", inner.name, section.name);
             self.report.warn(inner.place, reason);
         }
@@ -439,15 +466,31 @@ impl<'s> Values<'_, '_, 's> {
     }
 
     fn oms_files(&mut self) -> OmsFiles {
+        let workspace = self.workspace();
+        let path = |values: &mut Self, name: &str, of_workspace: &str| match values.entry(name) {
+            None => of_workspace.to_string(),
+            Some(_) => values.text(name).0,
+        };
         OmsFiles {
-            omsadmin_conf: self.text("omsadmin_conf_path").0,
-            certificate: self.text("cert_path").0,
-            key: self.text("key_path").0,
+            omsadmin_conf: path(self, "omsadmin_conf_path", &workspace.omsadmin_conf),
+            certificate: path(self, "cert_path", &workspace.certificate),
+            key: path(self, "key_path", &workspace.key),
             proxy_conf: self.text("proxy_conf_path").0,
             no_proxy: self.text("no_proxy").0,
             ca_file: self.text("ca_file").0,
             compress: self.flag("compress"),
         }
+    }
+
+    /// The files of the workspace that is named, if one is.
+    fn workspace(&mut self) -> OmsFiles {
+        let Some(entry) = self.entry("workspace_id") else { return OmsFiles::default() };
+        let (id, place) = self.text("workspace_id");
+        if !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+            let text = shortened(&entry.value);
+            self.reader.report.error(place, format!("`workspace_id`: expected digits, a to f and `-`, found `{text}`"));
+        }
+        OmsFiles::of_workspace(&id)
     }
 
     fn buffer(&mut self) -> Buffer {
@@ -504,34 +547,139 @@ impl<'s> Values<'_, '_, 's> {
     }
 }
 
-/// Sends each source to its `<match>`. The one that takes the first source's records decides for all.
-fn assemble(mut plan: Plan, report: &mut Report) -> Option<Config> {
-    let mut routed = Vec::new();
+/// Sends each source to its `<match>`. The one that takes the first source's records has the settings of the ring.
+fn assemble(plan: Plan, report: &mut Report) -> Option<Config> {
+    let outputs = &plan.outputs;
+    let mut of_syslog = Vec::new();
     for input in &plan.sources {
-        let taken = outputs_of_syslog(input, &plan.outputs, report);
-        routed.extend(taken.into_iter().filter(|index| !routed.contains(index)).collect::<Vec<_>>());
+        let taken = outputs_of_syslog(input, outputs, report);
+        of_syslog.extend(taken.into_iter().filter(|index| !of_syslog.contains(index)).collect::<Vec<_>>());
     }
-    let of_heartbeat = plan.heartbeat.as_ref().map(|it| (it.tag.as_str(), it.tag_place));
-    let of_perf = plan.perf.iter().map(|it| (it.tag.as_str(), it.tag_place));
-    let tagged: Vec<_> = of_heartbeat.into_iter().chain(of_perf).collect();
-    if plan.sources.is_empty() && tagged.is_empty() && !report.failed() {
+    if plan.sources.is_empty() && plan.heartbeat.is_none() && plan.perf.is_empty() && !report.failed() {
         let start = Place { file: 0, line: 1, column: 1 };
         report.error(start, format!("nothing to do: no `<source>` that works; {}", working_types("source")));
     }
-    let outputs: Vec<_> = tagged.iter().map(|(tag, place)| output_of(tag, *place, &plan.outputs, report)).collect();
-    let chosen = routed.iter().copied().chain(outputs.into_iter().flatten()).next()?;
-    compare_outputs(&plan.outputs, chosen, &routed, report);
-    let Purpose::Works(settings) = plan.outputs.swap_remove(chosen).purpose else { return None };
+    let of_tags = |tags: &mut dyn Iterator<Item = (&str, Place)>, report: &mut Report| {
+        let mut taken: Vec<usize> = tags.filter_map(|(tag, place)| output_of(tag, place, outputs, report)).collect();
+        taken.dedup();
+        taken
+    };
+    let heartbeat = plan.heartbeat.as_ref().map(|it| (it.tag.as_str(), it.tag_place));
+    let of_heartbeat = of_tags(&mut heartbeat.into_iter(), report);
+    let of_perf = of_tags(&mut plan.perf.iter().map(|it| (it.tag.as_str(), it.tag_place)), report);
+    let mut router = Router { outputs, chosen: Vec::new(), seen: Vec::new() };
+    let routes = Routes {
+        syslog: router.route(&of_syslog, "syslog", report),
+        heartbeat: router.route(&of_heartbeat, "heartbeat", report),
+        perf: router.route(&of_perf, "perf", report),
+    };
+    if !report.failed() {
+        router.look_at_the_rest(report);
+    }
+    let first = *router.chosen.first()?;
     Some(Config {
+        targets: router.chosen.iter().map(|settings| settings.target.clone()).collect(),
+        routes,
+        buffer: first.target.buffer.clone(),
         sources: plan.sources.into_iter().map(|input| input.source).collect(),
         perf: plan.perf.into_iter().map(|perf| perf.source).collect(),
         heartbeat_ms: plan.heartbeat.map(|heartbeat| heartbeat.interval_ms),
         topology_ms: plan.topology_ms.unwrap_or(TOPOLOGY_MS_DEFAULT),
-        destination: settings.destination,
-        buffer: settings.buffer,
         allow_non_fips: plan.allow_non_fips,
-        log_level: plan.log_level.or(settings.log_level).unwrap_or(LogLevel::Info),
+        log_level: plan.log_level.or(first.log_level).unwrap_or(LogLevel::Info),
     })
+}
+
+/// Makes a list of the destinations that take something.
+struct Router<'p> {
+    outputs: &'p [Output],
+    chosen: Vec<&'p Settings>,
+    /// Where the settings stand that take something.
+    seen: Vec<Place>,
+}
+
+impl<'p> Router<'p> {
+    /// The targets of the records that these outputs take, as bits; the first for a kind that there is none of. A record does not say which source it is from, so all of one kind
+    /// have the same.
+    fn route(&mut self, taking: &[usize], what: &str, report: &mut Report) -> u8 {
+        let mut first = None;
+        for &index in taking {
+            let Purpose::Works(all) = &self.outputs[index].purpose else { continue };
+            let bits = all.iter().fold(0, |bits, settings| bits | self.choose(settings, report));
+            let (first_bits, first_place) = *first.get_or_insert((bits, self.outputs[index].place));
+            if bits != first_bits {
+                let place = self.outputs[index].place;
+                let line = report.refer(place, first_place);
+                let reason = format!("{what} goes to other destinations by the `<match>` on {line}");
+                report.error(place, format!("{reason}: all of it goes to the same; for several, use `type copy`"));
+            }
+        }
+        first.map_or(1, |(bits, _)| bits)
+    }
+
+    /// The bit of a target: a new one, or that of one with the same name.
+    fn choose(&mut self, settings: &'p Settings, report: &mut Report) -> u8 {
+        let target = &settings.target;
+        let known = self.chosen.iter().position(|other| other.target.name == target.name);
+        if !self.seen.contains(&settings.place) {
+            self.seen.push(settings.place);
+            if let Some(index) = known {
+                self.differs(settings, self.chosen[index], report);
+            }
+        }
+        if let Some(index) = known {
+            return 1 << index;
+        }
+        if self.chosen.len() >= DESTINATIONS_MAX {
+            report.error(settings.place, format!("more than {DESTINATIONS_MAX} destinations"));
+            return 0;
+        }
+        if let Some(&first) = self.chosen.first() {
+            let keys = ring_keys(target, &first.target);
+            if !keys.is_empty() {
+                differs(settings, first, "which counts for the ring", &keys, report);
+            }
+        }
+        self.chosen.push(settings);
+        1 << (self.chosen.len() - 1)
+    }
+
+    /// Names outputs that take nothing and would do it otherwise.
+    fn look_at_the_rest(&self, report: &mut Report) {
+        for output in self.outputs {
+            let Purpose::Works(all) = &output.purpose else { continue };
+            for settings in all.iter().filter(|settings| !self.seen.contains(&settings.place)) {
+                match self.chosen.iter().find(|chosen| chosen.target.name == settings.target.name) {
+                    Some(chosen) => self.differs(settings, chosen, report),
+                    None => {
+                        report.warn(settings.place, "takes no records: there are none, or a `<match>` before it does")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Two sections stand for one destination: the first one's settings count.
+    fn differs(&self, settings: &Settings, other: &Settings, report: &mut Report) {
+        let (one, two) = (&settings.target, &other.target);
+        let keys = [different_type(one, two), ring_keys(one, two), flow_keys(one, two)].concat();
+        if one.destination != two.destination {
+            let line = report.refer(settings.place, other.place);
+            let reason = format!(
+                "has the name of the destination on {line} (`{}`), but differs in {}",
+                one.name,
+                keys.join(", ")
+            );
+            report.error(settings.place, format!("{reason}: give it another `@id`"));
+        } else if !keys.is_empty() {
+            differs(settings, other, "which counts for both", &keys, report);
+        }
+    }
+}
+
+fn differs(one: &Settings, other: &Settings, what: &str, keys: &[&str], report: &mut Report) {
+    let line = report.refer(one.place, other.place);
+    report.warn(one.place, format!("differs from the destination on {line}, {what}, in {}", keys.join(", ")));
 }
 
 /// The outputs that work and take messages of a source, the first one's first. A message of any facility and severity has
@@ -583,51 +731,43 @@ fn works(output: &Output, source: Place, report: &mut Report) -> bool {
     matches!(output.purpose, Purpose::Works(_))
 }
 
-/// There is one destination and one ring: settings that other outputs have of their own are named. Syslog that would go to
-/// two workspaces is refused.
-fn compare_outputs(outputs: &[Output], chosen: usize, routed: &[usize], report: &mut Report) {
-    let Purpose::Works(settings) = &outputs[chosen].purpose else { return };
-    for (index, output) in outputs.iter().enumerate() {
-        let Purpose::Works(others) = &output.purpose else { continue };
-        let keys = different_keys(settings, others);
-        if keys.is_empty() {
-            continue;
-        }
-        let line = report.refer(output.place, outputs[chosen].place);
-        let text =
-            format!("differs from the `<match>` on {line}, which counts for all records, in {}", keys.join(", "));
-        if routed.contains(&index) && settings.destination != others.destination {
-            report.error(output.place, format!("{text}: syslog can go to one destination only"));
-        } else {
-            report.warn(output.place, text);
-        }
-    }
-}
-
-fn different_keys(one: &Settings, other: &Settings) -> Vec<&'static str> {
-    let mut keys = match (&one.destination, &other.destination) {
+fn different_type(one: &Target, other: &Target) -> Vec<&'static str> {
+    match (&one.destination, &other.destination) {
         (Destination::Oms(one), Destination::Oms(other)) => different_files(one, other),
         (Destination::Stdout, Destination::Stdout) => Vec::new(),
         _ => Vec::from(["type"]),
-    };
+    }
+}
+
+/// Settings of the ring, of which there is one.
+fn ring_keys(one: &Target, other: &Target) -> Vec<&'static str> {
     let (one, other) = (&one.buffer, &other.buffer);
-    let pairs = [
+    names_of(&[
         ("buffer_path", one.ring_path == other.ring_path),
         ("buffer_size", one.ring_bytes == other.ring_bytes),
-        ("buffer_chunk_limit", one.chunk_bytes == other.chunk_bytes),
         ("buffer_queue_full_action", one.full_action == other.full_action),
-        ("flush_interval", one.flush_ms == other.flush_ms),
         ("sync_interval", one.sync_ms == other.sync_ms),
+    ])
+}
+
+/// Settings that each destination has of its own.
+fn flow_keys(one: &Target, other: &Target) -> Vec<&'static str> {
+    let (one, other) = (&one.buffer, &other.buffer);
+    names_of(&[
+        ("buffer_chunk_limit", one.chunk_bytes == other.chunk_bytes),
+        ("flush_interval", one.flush_ms == other.flush_ms),
         ("retry_limit", one.retry_limit == other.retry_limit),
         ("retry_wait", one.retry_wait_ms == other.retry_wait_ms),
         ("max_retry_wait", one.retry_wait_max_ms == other.retry_wait_max_ms),
-    ];
-    keys.extend(pairs.iter().filter(|(_, same)| !same).map(|(name, _)| *name));
-    keys
+    ])
+}
+
+fn names_of(pairs: &[(&'static str, bool)]) -> Vec<&'static str> {
+    pairs.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()
 }
 
 fn different_files(one: &OmsFiles, other: &OmsFiles) -> Vec<&'static str> {
-    let pairs = [
+    names_of(&[
         ("omsadmin_conf_path", one.omsadmin_conf == other.omsadmin_conf),
         ("cert_path", one.certificate == other.certificate),
         ("key_path", one.key == other.key),
@@ -635,8 +775,7 @@ fn different_files(one: &OmsFiles, other: &OmsFiles) -> Vec<&'static str> {
         ("no_proxy", one.no_proxy == other.no_proxy),
         ("ca_file", one.ca_file == other.ca_file),
         ("compress", one.compress == other.compress),
-    ];
-    pairs.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()
+    ])
 }
 
 fn read_number(kind: &Kind, text: &str) -> Option<Reading> {
@@ -666,6 +805,7 @@ fn bare(key: &str) -> &str {
 }
 
 fn working_types(section: &str) -> String {
+    let section = table::of_table(section);
     let works = |plugin: &&table::Plugin| plugin.section == section && plugin.effect != Effect::Nothing;
     let names: Vec<&str> = table::PLUGINS.iter().filter(works).map(|plugin| plugin.name).collect();
     if names.is_empty() {

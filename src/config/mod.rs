@@ -20,8 +20,8 @@ pub use grammar::Files;
 
 use crate::collect::Object;
 use crate::limits::{
-    CHUNK_BYTES_DEFAULT, FLUSH_MS_DEFAULT, GATHER_MS_DEFAULT, MESSAGE_BYTES_MAX, RETRY_MS_FIRST, RETRY_MS_MAX,
-    RING_BYTES_DEFAULT, SYNC_MS_DEFAULT, TOPOLOGY_MS_DEFAULT,
+    CHUNK_BYTES_DEFAULT, DESTINATIONS_MAX, FLUSH_MS_DEFAULT, GATHER_MS_DEFAULT, MESSAGE_BYTES_MAX, RETRY_MS_FIRST,
+    RETRY_MS_MAX, RING_BYTES_DEFAULT, SYNC_MS_DEFAULT, TOPOLOGY_MS_DEFAULT,
 };
 use crate::record::perf::Counters;
 use alloc::string::{String, ToString};
@@ -49,7 +49,7 @@ pub fn parse(files: &mut dyn Files, path: &str) -> Result<(Config, Vec<Diagnosti
 /// with the default paths if an identity exists, and printed by `out_stdout` otherwise.
 pub fn embedded_default(identity_exists: bool) -> Config {
     let destination = if identity_exists { Destination::Oms(OmsFiles::default()) } else { Destination::Stdout };
-    Config { destination, ..Config::default() }
+    Config { targets: vec![Target::new(destination, Buffer::default())], ..Config::default() }
 }
 
 /// A configuration that passed every check. Times are in milliseconds, sizes in bytes.
@@ -63,9 +63,11 @@ pub struct Config {
     pub heartbeat_ms: Option<u64>,
     /// Time between topology heartbeats until the service says another.
     pub topology_ms: u64,
-    /// Where records go.
-    pub destination: Destination,
-    /// How they wait until then.
+    /// Where records go: 1 to [`crate::limits::DESTINATIONS_MAX`], each with another name.
+    pub targets: Vec<Target>,
+    /// Which of them takes what.
+    pub routes: Routes,
+    /// The ring's settings: the first target's.
     pub buffer: Buffer,
     /// Refuse (`false`, default) or allow the standard build on a host in FIPS mode.
     pub allow_non_fips: bool,
@@ -116,7 +118,56 @@ pub enum Listen {
     UnixStream(String),
 }
 
-/// The `<match>` that takes the records.
+/// A `<match>` that takes records, or a `<store>` of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// What it is known by, to the operator and, after a restart, to the ring: its `@id`, or else its type and workspace.
+    pub name: String,
+    /// Where its requests go.
+    pub destination: Destination,
+    /// How its records wait until then.
+    pub buffer: Buffer,
+}
+
+/// The targets that each kind of record goes to: bit n is `targets[n]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routes {
+    /// Syslog messages.
+    pub syslog: u8,
+    /// Performance counters.
+    pub perf: u8,
+    /// Heartbeats.
+    pub heartbeat: u8,
+}
+
+/// Where the directories of an onboarded workspace are.
+const WORKSPACES: &str = "/etc/opt/omsd/";
+
+impl Target {
+    /// A target with the name that follows from where it goes.
+    pub fn new(destination: Destination, buffer: Buffer) -> Target {
+        Target { name: destination.name(), destination, buffer }
+    }
+}
+
+impl Destination {
+    /// The `type` and, where it is not the primary workspace, which one.
+    fn name(&self) -> String {
+        let files = match self {
+            Destination::Stdout => return "out_stdout".to_string(),
+            Destination::Oms(files) => files,
+        };
+        let path = files.omsadmin_conf.as_str();
+        let workspace = path.strip_prefix(WORKSPACES).and_then(|rest| rest.strip_suffix("/conf/omsadmin.conf"));
+        match workspace {
+            _ if path == OmsFiles::default().omsadmin_conf => "out_oms".to_string(),
+            Some(workspace) => ["out_oms ", workspace].concat(),
+            None => ["out_oms ", path].concat(),
+        }
+    }
+}
+
+/// What makes requests of records.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Destination {
     /// `type out_stdout`: request bodies as JSON lines.
@@ -144,7 +195,7 @@ pub struct OmsFiles {
     pub compress: bool,
 }
 
-/// The buffer and retry parameters of the `<match>`.
+/// The buffer and retry parameters of a `<match>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Buffer {
     /// `buffer_path`: the ring file, absolute, before `--root`.
@@ -197,6 +248,42 @@ pub enum LogLevel {
     Trace,
 }
 
+impl Config {
+    /// Whether any record leaves this host.
+    pub fn uploads(&self) -> bool {
+        self.targets.iter().any(|target| target.destination != Destination::Stdout)
+    }
+
+    /// Sends everything to each of these onboarded workspaces, if they are several. The first ones count.
+    pub fn send_to_workspaces(&mut self, ids: &[String]) {
+        if ids.len() < 2 {
+            return;
+        }
+        let target = |id: &String| Target::new(Destination::Oms(OmsFiles::of_workspace(id)), self.buffer.clone());
+        self.targets = ids.iter().take(DESTINATIONS_MAX).map(target).collect();
+        self.routes = Routes { syslog: u8::MAX, perf: u8::MAX, heartbeat: u8::MAX };
+    }
+}
+
+impl OmsFiles {
+    /// Those of an onboarded workspace, whether or not it is the primary one.
+    pub fn of_workspace(id: &str) -> OmsFiles {
+        let path = |file: &str| [WORKSPACES, id, file].concat();
+        OmsFiles {
+            omsadmin_conf: path("/conf/omsadmin.conf"),
+            certificate: path("/certs/oms.crt"),
+            key: path("/certs/oms.key"),
+            ..OmsFiles::default()
+        }
+    }
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Routes { syslog: 1, perf: 1, heartbeat: 1 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -204,7 +291,8 @@ impl Default for Config {
             perf: Vec::new(),
             heartbeat_ms: Some(60_000),
             topology_ms: TOPOLOGY_MS_DEFAULT,
-            destination: Destination::Stdout,
+            targets: vec![Target::new(Destination::Stdout, Buffer::default())],
+            routes: Routes::default(),
             buffer: Buffer::default(),
             allow_non_fips: false,
             log_level: LogLevel::Info,

@@ -24,6 +24,8 @@ pub enum Home {
     Topology,
     /// `<source>` of type `oms_omi`
     Perf,
+    /// `<match>` of type `copy`, which has sections `<store>` in place of keys
+    Copy,
     /// `<match>` of type `out_oms`; of `out_stdout` too, unless the key is about the service
     Match,
 }
@@ -179,12 +181,12 @@ pub const PLUGINS: &[Plugin] = &[
     plugin("match", "out_oms", WORKS_MATCH, "sends to Log Analytics, known by the client certificate"),
     plugin("match", "out_stdout", WORKS_MATCH, "prints request bodies as JSON, one a line, on standard output"),
     plugin("match", "stdout", WORKS_MATCH, "the same as out_stdout"),
+    plugin("match", "copy", Effect::Works(Home::Copy), "gives each record to every `<store>` in it, which is as a `<match>`"),
     plugin("match", "out_oms_diag", NOTHING, NO_MAKER),
     plugin("match", "out_oms_api", NOTHING, NO_MAKER),
     plugin("match", "out_oms_blob", NOTHING, NO_MAKER),
     plugin("match", "statsd_aggregator", NOTHING, NO_MAKER),
     plugin("match", "null", NOTHING, NOT_HERE),
-    plugin("match", "copy", NOTHING, NOT_HERE),
     plugin("match", "file", NOTHING, NOT_HERE),
     plugin("match", "forward", NOTHING, NOT_HERE),
     plugin("match", "exec", NOTHING, NOT_HERE),
@@ -285,6 +287,9 @@ pub const KEYS: &[Key] = &[
     key(Home::Perf, "omi_mapping_path", Kind::Nothing, "", "objects, counters and their names are built in"),
     key(Home::Perf, "log_level", Kind::Nothing, "", OWN_LOG),
 
+    key(Home::Copy, "deep_copy", Kind::Nothing, "", "a record is kept once, whoever it is for"),
+
+    key(Home::Match, "workspace_id", Kind::Text, "", "an onboarded workspace; unset: the primary one. Says where the next three are"),
     key(Home::Match, "omsadmin_conf_path", Kind::Path, "/etc/opt/omsd/conf/omsadmin.conf", "which workspace, agent and endpoint"),
     key(Home::Match, "cert_path", Kind::Path, "/etc/opt/omsd/certs/oms.crt", "client certificate, PEM"),
     key(Home::Match, "key_path", Kind::Path, "/etc/opt/omsd/certs/oms.key", "its private key, PEM"),
@@ -305,7 +310,7 @@ pub const KEYS: &[Key] = &[
     key(Home::Match, "log_level", LOG_LEVELS, "", "as in `<system>`, where that does not set it"),
     key(Home::Match, "buffer_type", Kind::Nothing, "", ONE_RING),
     key(Home::Match, "buffer_queue_limit", Kind::Nothing, "", ONE_RING),
-    key(Home::Match, "num_threads", Kind::Nothing, "", "one child process uploads, chunk after chunk"),
+    key(Home::Match, "num_threads", Kind::Nothing, "", "one child process for each destination uploads, chunk after chunk"),
     key(Home::Match, "run_in_background", Kind::Nothing, "", "uploading never holds up receiving"),
     key(Home::Match, "try_flush_interval", Kind::Nothing, "", "the agent wakes when there is something to do"),
     key(Home::Match, "queued_chunk_flush_interval", Kind::Nothing, "", "chunks that wait follow one another at once"),
@@ -313,15 +318,24 @@ pub const KEYS: &[Key] = &[
     key(Home::Match, "flush_at_shutdown", Kind::Nothing, "", "what waits at a stop is in the ring and sent after the next start"),
 ];
 
-/// Keys of every section that has a type. `id`, the original's name for one of several plug-ins, says nothing here.
+/// Keys of every section that has a type. `id`, the original's name for one of several plug-ins, names a destination; elsewhere it
+/// says nothing.
 pub const COMMON_KEYS: [&str; 2] = ["type", "id"];
 
 /// Keys that may be written with `@` in front, which then counts more than the same key without.
 pub const AT_KEYS: [&str; 3] = ["type", "id", "log_level"];
 
 /// Keys of a `<match>` that are about the service: without effect where the type is `out_stdout`.
-pub const SERVICE_KEYS: [&str; 7] =
-    ["omsadmin_conf_path", "cert_path", "key_path", "proxy_conf_path", "no_proxy", "ca_file", "compress"];
+pub const SERVICE_KEYS: [&str; 8] = [
+    "workspace_id",
+    "omsadmin_conf_path",
+    "cert_path",
+    "key_path",
+    "proxy_conf_path",
+    "no_proxy",
+    "ca_file",
+    "compress",
+];
 
 const fn plugin(section: &'static str, name: &'static str, effect: Effect, meaning: &'static str) -> Plugin {
     Plugin { section, name, effect, meaning }
@@ -346,7 +360,13 @@ pub fn find(home: Home, name: &str) -> Option<&'static Key> {
 
 /// The row of a type.
 pub fn find_plugin(section: &str, name: &str) -> Option<&'static Plugin> {
+    let section = of_table(section);
     PLUGINS.iter().find(|plugin| plugin.section == section && plugin.name == name)
+}
+
+/// The section under which a section's types stand in the table: a `<store>` is as a `<match>`.
+pub fn of_table(section: &str) -> &str {
+    if section == "store" { "match" } else { section }
 }
 
 impl Home {
@@ -358,6 +378,7 @@ impl Home {
             Home::Heartbeat => "<source>, type oms_heartbeat",
             Home::Perf => "<source>, type oms_omi",
             Home::Topology => "<source>, type heartbeat_request",
+            Home::Copy => "<match>, type copy",
             Home::Match => "<match>",
         }
     }
@@ -532,6 +553,7 @@ mod tests {
                 Home::Heartbeat => "keys of a heartbeat source",
                 Home::Perf => "keys of a perf source",
                 Home::Topology => "keys of a heartbeat_request source",
+                Home::Copy => "keys of copy",
                 Home::Match => "keys of <match>",
             });
             assert!(names.iter().any(|name| name == key.name), "{} in {names:?}", key.name);

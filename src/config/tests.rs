@@ -91,7 +91,7 @@ fn the_embedded_default_is_what_the_shortest_configuration_says() {
     let mut config = accepted(&format!("{SYSLOG}{HEARTBEAT}{OMS}"));
     config.sources[0].line = 0;
     assert_eq!(config, embedded_default(true));
-    assert_eq!(embedded_default(false).destination, Destination::Stdout);
+    assert_eq!(embedded_default(false).targets[0].destination, Destination::Stdout);
     assert_eq!(embedded_default(false), Config::default());
 }
 
@@ -126,6 +126,13 @@ fn the_originals_configuration_works_as_it_is() {
     let mut files = ORIGINAL.iter().fold(MemoryFiles::default(), |files, (path, text)| files.with(path, text));
     let (config, warnings) = parse(&mut files, "/x/omsagent.conf").expect("accepted");
     assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning && warning.line > 0));
+    let expected_buffer = Buffer {
+        chunk_bytes: crate::limits::CHUNK_BYTES_MAX,
+        full_action: FullAction::DropOldest,
+        retry_limit: Some(6),
+        retry_wait_max_ms: 30 * 60 * 1000,
+        ..Buffer::default()
+    };
     let expected = Config {
         sources: vec![SyslogSource { line: 2, ..SyslogSource::default() }],
         perf: vec![PerfSource {
@@ -138,14 +145,9 @@ fn the_originals_configuration_works_as_it_is() {
         }],
         heartbeat_ms: Some(60_000),
         topology_ms: 1_200_000,
-        destination: Destination::Oms(OmsFiles::default()),
-        buffer: Buffer {
-            chunk_bytes: crate::limits::CHUNK_BYTES_MAX,
-            full_action: FullAction::DropOldest,
-            retry_limit: Some(6),
-            retry_wait_max_ms: 30 * 60 * 1000,
-            ..Buffer::default()
-        },
+        targets: vec![Target::new(Destination::Oms(OmsFiles::default()), expected_buffer.clone())],
+        routes: Routes::default(),
+        buffer: expected_buffer,
         allow_non_fips: false,
         log_level: LogLevel::Info,
     };
@@ -159,13 +161,12 @@ fn each_thing_without_effect_is_named_with_its_place() {
     let texts: Vec<String> = warnings.iter().map(Diagnostic::to_string).collect();
     for expected in [
         "/x/omsagent.conf:5:8: warning: type `exec` does nothing here: no program is run",
-        "/x/omsagent.conf:52:3: warning: `num_threads` does nothing here: one child process uploads, chunk after chunk",
+        "/x/omsagent.conf:52:3: warning: `num_threads` does nothing here: one child process for each destination uploads, chunk after chunk",
         "/x/omsagent.conf:57:22: warning: `buffer_chunk_limit` is 4m at most: taken as that",
         "/x/omsagent.conf:59:15: warning: `*` stands for many files, but the ring is one: /var/opt/omsd/ring is taken",
         "/x/omsagent.d/syslog.conf:11:8: warning: type `filter_syslog` does nothing here: rendering is built in, and host \
          names are not looked up",
-        "/x/omsagent.d/monitor.conf:7:1: warning: differs from the `<match>` on line 49 of /x/omsagent.conf, which counts \
-         for all records, in buffer_chunk_limit",
+        "/x/omsagent.d/monitor.conf:7:1: warning: differs from the destination on line 49 of /x/omsagent.conf, which counts for both, in buffer_chunk_limit",
     ] {
         assert!(texts.iter().any(|text| text == expected), "{expected}\nis not among\n{texts:#?}");
     }
@@ -245,7 +246,7 @@ fn the_originals_file_names_are_taken_as_they_are_written() {
         ca_file: "/etc/ca.pem".to_string(),
         compress: false,
     };
-    assert_eq!(accepted(&output(names)).destination, Destination::Oms(expected));
+    assert_eq!(accepted(&output(names)).targets[0].destination, Destination::Oms(expected));
 }
 
 #[test]
@@ -322,7 +323,7 @@ fn an_unknown_name_is_an_error_that_knows_the_nearest() {
         &[
             "8:1: error: unknown key `flush_intervall` in `<match>`: did you mean `flush_interval`?",
             "9:1: error: unknown key `retries=6`: a key and its value are parted by a blank, not by `=`",
-            "10:1: error: unknown key `what` in `<match>`; expected one of omsadmin_conf_path, cert_path, key_path, \
+            "10:1: error: unknown key `what` in `<match>`; expected one of workspace_id, omsadmin_conf_path, cert_path, key_path, \
              proxy_conf_path, no_proxy, ca_file, compress, buffer_path, buffer_size, buffer_chunk_limit, buffer_queue_full_action, \
              flush_interval, sync_interval, retry_limit, disable_retry_limit, retry_wait, max_retry_wait, log_level",
         ],
@@ -341,7 +342,7 @@ fn an_unknown_name_is_an_error_that_knows_the_nearest() {
             "1:1: error: `flush_interval` outside of any section: it belongs into <match>",
             "2:1: error: `x` outside of any section",
             "3:1: error: expected the tags to take, as in `<match oms.**>`",
-            "3:1: error: `<match>` without `type`; expected out_oms or out_stdout or stdout",
+            "3:1: error: `<match>` without `type`; expected out_oms or out_stdout or stdout or copy",
         ],
     );
 }
@@ -375,9 +376,13 @@ fn a_source_that_no_match_takes_is_an_error() {
     );
     refused(
         &format!("{SYSLOG}<match oms.**>\ntype copy\n</match>\n{OMS}"),
+        &["1:1: error: the `<match>` on line 6 takes these records, but its type does nothing here"],
+    );
+    refused(
+        &format!("{SYSLOG}<match oms.**>\ntype forward\n</match>\n{OMS}"),
         &[
             "1:1: error: the `<match>` on line 6 takes these records, but its type does nothing here",
-            "7:6: warning: type `copy` does nothing here: records go to out_oms or out_stdout only",
+            "7:6: warning: type `forward` does nothing here: records go to out_oms or out_stdout only",
         ],
     );
     refused(
@@ -389,14 +394,78 @@ fn a_source_that_no_match_takes_is_an_error() {
 }
 
 #[test]
-fn the_match_that_takes_syslog_counts_for_everything() {
-    let first = "<match oms.heartbeat>\ntype out_oms\nflush_interval 1s\n</match>\n";
+fn each_match_is_a_destination_of_its_own_and_takes_its_tags() {
+    let first = "<match oms.heartbeat>\ntype out_oms\nflush_interval 1s\nbuffer_size 20m\n</match>\n";
     let config = warned(
         &format!("{SYSLOG}{HEARTBEAT}{first}<match **>\ntype out_stdout\nflush_interval 2s\n</match>\n"),
-        &["9:1: warning: differs from the `<match>` on line 13, which counts for all records, in type, flush_interval"],
+        &["9:1: warning: differs from the destination on line 14, which counts for the ring, in buffer_size"],
     );
-    assert_eq!(config.destination, Destination::Stdout);
-    assert_eq!(config.buffer.flush_ms, 2000);
+    let targets: Vec<_> = config.targets.iter().map(|target| (target.name.as_str(), target.buffer.flush_ms)).collect();
+    assert_eq!(targets, [("out_stdout", 2000), ("out_oms", 1000)]);
+    assert_eq!(config.routes, Routes { syslog: 1, heartbeat: 2, perf: 1 });
+    assert_eq!(config.buffer.ring_bytes, 10 << 20);
+}
+
+const TWO_WORKSPACES: &str = "<match oms.**>\ntype copy\n<store>\ntype out_oms\nworkspace_id a-1\n</store>\n<store>\n@type out_oms\n\
+                              workspace_id b-2\ncert_path /x/oms.crt\nflush_interval 1s\n</store>\n</match>\n";
+
+#[test]
+fn a_copy_goes_to_every_store_each_with_its_own_identity() {
+    let config = accepted(&format!("{SYSLOG}{HEARTBEAT}{TWO_WORKSPACES}"));
+    let names: Vec<_> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["out_oms a-1", "out_oms b-2"]);
+    assert_eq!(config.routes, Routes { syslog: 3, heartbeat: 3, perf: 1 });
+    let Destination::Oms(files) = &config.targets[1].destination else { panic!("out_oms") };
+    assert_eq!(files.omsadmin_conf, "/etc/opt/omsd/b-2/conf/omsadmin.conf");
+    assert_eq!((files.key.as_str(), files.certificate.as_str()), ("/etc/opt/omsd/b-2/certs/oms.key", "/x/oms.crt"));
+    assert_eq!(config.targets[1].buffer.flush_ms, 1000);
+}
+
+#[test]
+fn without_a_file_everything_goes_to_each_workspace_of_the_host() {
+    let ids: Vec<String> = ["1", "2", "3", "4", "5"].map(str::to_string).into();
+    let mut config = embedded_default(true);
+    config.send_to_workspaces(&ids[..1]);
+    assert_eq!(config, embedded_default(true));
+    config.send_to_workspaces(&ids);
+    let names: Vec<_> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["out_oms 1", "out_oms 2", "out_oms 3", "out_oms 4"]);
+    assert!([config.routes.syslog, config.routes.perf, config.routes.heartbeat].iter().all(|all| all & 15 == 15));
+}
+
+#[test]
+fn a_destination_is_known_by_its_id_or_by_its_workspace() {
+    let name = |keys: &str| accepted(&output(keys)).targets[0].name.clone();
+    assert_eq!(name(""), "out_oms");
+    assert_eq!(name("@id upstream"), "upstream");
+    assert_eq!(name("workspace_id 12ab-34"), "out_oms 12ab-34");
+    assert_eq!(name("omsadmin_conf_path /etc/opt/omsd/12ab-34/conf/omsadmin.conf"), "out_oms 12ab-34");
+    assert_eq!(name("omsadmin_conf_path /a/b.conf"), "out_oms /a/b.conf");
+}
+
+#[test]
+fn what_is_wrong_with_several_destinations_is_named() {
+    let store = |keys: &str| format!("<store>\ntype out_oms\n{keys}\n</store>\n");
+    let copy = |stores: &str| format!("{SYSLOG}<match **>\ntype copy\n{stores}</match>\n");
+    refused(
+        &copy(&(store("@id a") + &store("@id a\ncompress false"))),
+        &[
+            "12:1: error: has the name of the destination on line 8 (`a`), but differs in compress: give it another `@id`",
+        ],
+    );
+    refused(
+        &copy(&(1..=5).map(|id| store(&format!("workspace_id {id}"))).collect::<String>()),
+        &["24:1: error: more than 4 destinations"],
+    );
+    refused(
+        &copy(&store("workspace_id ../../x")),
+        &["10:14: error: `workspace_id`: expected digits, a to f and `-`, found `../../x`"],
+    );
+    warned(
+        &copy(&(store("") + "<store>\ntype null\n</store>\n")),
+        &["13:6: warning: type `null` does nothing here: records go to out_oms or out_stdout only"],
+    );
+    warned(&copy(&(store("") + "<other>\n</other>\n")), &["12:1: warning: `<other>` in `<match>` does nothing here"]);
 }
 
 #[test]
@@ -406,19 +475,19 @@ fn the_first_match_in_the_files_order_takes_a_tag() {
     assert_eq!(config.buffer.ring_bytes, 20 << 20);
     let config = warned(
         &format!("{SYSLOG}{OMS}{other}"),
-        &["9:1: warning: differs from the `<match>` on line 6, which counts for all records, in buffer_size"],
+        &["9:1: warning: differs from the destination on line 6, which counts for both, in buffer_size"],
     );
     assert_eq!(config.buffer.ring_bytes, 10 << 20);
 }
 
 #[test]
-fn syslog_for_two_workspaces_is_refused() {
+fn syslog_that_is_parted_between_workspaces_is_refused() {
     let two = "<match oms.syslog.auth.**>\ntype out_oms\nomsadmin_conf_path /b\n</match>\n";
     refused(
         &format!("{SYSLOG}{two}{OMS}"),
         &[
-            "6:1: error: differs from the `<match>` on line 10, which counts for all records, in omsadmin_conf_path: syslog \
-             can go to one destination only",
+            "6:1: error: syslog goes to other destinations by the `<match>` on line 10: all of it goes to the same; for \
+             several, use `type copy`",
         ],
     );
 }
@@ -550,7 +619,7 @@ fn perf_sources_are_bounded_and_those_of_other_tags_have_their_match() {
         "<match oms.syslog.**>\ntype out_oms\n</match>\n<match a>\ntype out_oms\nflush_interval 1s\n</match>\n";
     let config = warned(
         &format!("{SYSLOG}<source>\ntype oms_omi\nobject_name System\ntag a\n</source>\n{outputs}"),
-        &["14:1: warning: differs from the `<match>` on line 11, which counts for all records, in flush_interval"],
+        &["14:1: warning: differs from the destination on line 11, which counts for both, in flush_interval"],
     );
     assert_eq!(config.perf.len(), 1);
 }
@@ -561,7 +630,7 @@ fn keys_about_the_service_do_nothing_for_standard_output() {
         &format!("{SYSLOG}<match **>\ntype out_stdout\ncert_path /x\n</match>\n"),
         &["8:1: warning: `cert_path` does nothing for out_stdout"],
     );
-    assert_eq!(config.destination, Destination::Stdout);
+    assert_eq!(config.targets[0].destination, Destination::Stdout);
 }
 
 #[test]
@@ -569,7 +638,7 @@ fn the_type_with_an_at_sign_counts_more() {
     let config = accepted(
         "<source>\n@type syslog\ntype oms_omi\nport 1\nbind ::1\nid a\n@id b\n</source>\n<match **>\n@type stdout\n</match>\n",
     );
-    assert_eq!(config.destination, Destination::Stdout);
+    assert_eq!(config.targets[0].destination, Destination::Stdout);
 }
 
 #[test]

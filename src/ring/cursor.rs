@@ -1,23 +1,42 @@
-//! What the ring remembers beside its frames: where they begin and end, and how each stream stands. One slot's bytes.
+//! What the ring remembers beside its frames: where they begin and end, and for each destination how each stream stands. One
+//! slot's bytes.
 //!
-//! A stream's 256 bytes in a slot: 0 next position u64 · 8 next sequence u64 · 16 acknowledged u64 · 24 handed through
-//! u64 · 32 attempts u32 · 36 reason u16 · 40 next attempt, µs u64 · 48 wait, ms u64 · 56 ten counters u64, in the
-//! order of [`Counters`] · 136 the same as last reported · 216 first loss, µs u64 · 224 last loss, µs u64 · 232 zeros.
+//! A destination's 64 bytes in a slot: 0 key u64 · 8 in use u8 · 9 name, UTF-8, zeros behind it.
+//!
+//! A flow's 232 bytes (a flow is one stream on its way to one destination): 0 next position u64 · 8 next sequence u64 · 16
+//! acknowledged u64 · 24 handed through u64 · 32 attempts u32 · 36 reason u16 · 38 destination's place u8 · 39 stream u8 · 40
+//! next attempt, µs u64 · 48 wait, ms u64 · 56 ten counters u64, in the order of [`Counters`] · 136 the same as last reported ·
+//! 216 first loss, µs u64 · 224 last loss, µs u64.
 
 use super::frame::{NUMBER_MAX, checksum};
 use super::layout::{ALIGN, Layout, read_u16, read_u32, read_u64};
-use crate::limits::STREAMS_MAX;
+use crate::limits::{DESTINATIONS_MAX, FLOWS_MAX, STREAMS_MAX};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// First bytes of a slot that was ever written.
-pub const SLOT_MAGIC: [u8; 8] = *b"omsdslot";
-/// Bytes of a slot that are used.
-pub const SLOT_BYTES: usize = STREAMS_OFFSET + STREAMS_MAX * STREAM_BYTES;
-const STREAMS_OFFSET: usize = 128;
-const STREAM_BYTES: usize = 256;
+pub const SLOT_MAGIC: [u8; 8] = *b"omsdflow";
+/// The same in a file of format 1.
+pub const SLOT_MAGIC_1: [u8; 8] = *b"omsdslot";
+/// Bytes of a slot at most: one page, which a kill never tears.
+pub const SLOT_BYTES: usize = FLOWS_OFFSET + FLOWS_MAX * FLOW_BYTES;
+const SLOT_BYTES_1: usize = ACCOUNTS_OFFSET + STREAMS_MAX * STREAM_BYTES_1;
+const STREAM_BYTES_1: usize = 256;
+const FLOWS_OFFSET: usize = ACCOUNTS_OFFSET + DESTINATIONS_MAX * ACCOUNT_BYTES;
+const FLOW_BYTES: usize = 232;
+const ACCOUNTS_OFFSET: usize = 128;
+const ACCOUNT_BYTES: usize = 64;
+const NAME_OFFSET: usize = 9;
+const FLOWS_COUNT_OFFSET: usize = 80;
+const ACCOUNTS_COUNT_OFFSET: usize = 81;
+const PLACE_OFFSET: usize = 38;
+const STREAM_OFFSET: usize = 39;
 const CRC_OFFSET: usize = 124;
 const COUNTERS: usize = 10;
 
 const _: () = assert!(SLOT_BYTES <= 4096);
+const _: () = assert!(SLOT_BYTES_1 <= SLOT_BYTES);
 
 /// A boundary between frames: every frame before it has a smaller sequence, every frame from it on has this or a larger
 /// one.
@@ -182,6 +201,11 @@ impl StreamState {
         self.lose(loss, 1, received_us);
     }
 
+    /// Nothing ever happened to the stream.
+    pub fn is_blank(&self) -> bool {
+        *self == StreamState { next: self.next, ..StreamState::default() }
+    }
+
     fn encode(&self, bytes: &mut [u8]) {
         let retry = u64::from(self.retry.attempts) | u64::from(self.retry.reason) << 32;
         let head = [
@@ -220,6 +244,56 @@ impl StreamState {
     }
 }
 
+/// What the ring knows of one destination, and how each stream on its way there stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// What it is recognised by after a restart: [`key_of`] its name. 0: nobody's, as in a new ring; the first that comes takes it.
+    pub key: u64,
+    /// Records are kept for it. Otherwise only its books are.
+    pub in_use: bool,
+    /// The beginning of its name, for a person.
+    pub name: String,
+    /// Its flows, by stream.
+    pub streams: [StreamState; STREAMS_MAX],
+}
+
+/// The key of a destination's name: FNV-1a, never 0.
+pub fn key_of(name: &str) -> u64 {
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash.max(1)
+}
+
+impl Account {
+    /// One that nobody has yet, whose records begin at `next`.
+    pub fn new(next: Mark) -> Account {
+        let streams = [StreamState { next, ..StreamState::default() }; STREAMS_MAX];
+        Account { key: 0, in_use: true, name: String::new(), streams }
+    }
+
+    /// Gives it to the destination of this name.
+    pub fn give_to(&mut self, name: &str) {
+        let mut end = name.len().min(ACCOUNT_BYTES - NAME_OFFSET);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        (self.key, self.in_use, self.name) = (key_of(name), true, String::from(&name[..end]));
+    }
+
+    fn encode(&self, bytes: &mut [u8]) {
+        bytes[..8].copy_from_slice(&self.key.to_le_bytes());
+        bytes[8] = u8::from(self.in_use);
+        bytes[NAME_OFFSET..NAME_OFFSET + self.name.len()].copy_from_slice(self.name.as_bytes());
+    }
+
+    fn decode(bytes: &[u8], next: Mark) -> Account {
+        let name = bytes[NAME_OFFSET..].split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = core::str::from_utf8(name).map_or_else(|_| String::new(), String::from);
+        Account { key: read_u64(bytes, 0), in_use: bytes[8] != 0, name, ..Account::new(next) }
+    }
+}
+
 /// Everything a slot says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
@@ -237,8 +311,21 @@ pub struct Cursor {
     pub head: Mark,
     /// Frames that a crash took and of which only the numbers are known to be missing.
     pub lost_unattributed: u64,
-    /// The streams, by number.
-    pub streams: [StreamState; STREAMS_MAX],
+    /// The destinations, each at the place that frames know it by; 1 to [`DESTINATIONS_MAX`].
+    pub accounts: Vec<Account>,
+}
+
+/// Numbers that a flow can have.
+pub const FLOW_NUMBERS: usize = DESTINATIONS_MAX * STREAMS_MAX;
+
+/// Number of the flow of a stream to the destination at a place.
+pub fn flow(place: usize, stream: u8) -> u8 {
+    u8::try_from(place * STREAMS_MAX + usize::from(stream)).unwrap_or(u8::MAX)
+}
+
+/// Where a flow is found: place, and stream as an index.
+pub fn place_and_stream(flow: u8) -> (usize, usize) {
+    (usize::from(flow) / STREAMS_MAX, usize::from(flow) % STREAMS_MAX)
 }
 
 impl Cursor {
@@ -253,13 +340,25 @@ impl Cursor {
             tail: start,
             head: start,
             lost_unattributed: 0,
-            streams: [StreamState { next: start, ..StreamState::default() }; STREAMS_MAX],
+            accounts: vec![Account::new(start)],
         }
     }
 
-    /// The bytes of a slot.
-    pub fn encode(&self) -> [u8; SLOT_BYTES] {
-        let mut bytes = [0; SLOT_BYTES];
+    /// How a flow stands; `None`: there is none of this number.
+    pub fn flow(&self, flow: u8) -> Option<&StreamState> {
+        let (place, stream) = place_and_stream(flow);
+        self.accounts.get(place).map(|account| &account.streams[stream])
+    }
+
+    /// The same, to be changed.
+    pub fn flow_mut(&mut self, flow: u8) -> Option<&mut StreamState> {
+        let (place, stream) = place_and_stream(flow);
+        self.accounts.get_mut(place).map(|account| &mut account.streams[stream])
+    }
+
+    /// The bytes of a slot, as many as are used.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; FLOWS_OFFSET];
         bytes[..8].copy_from_slice(&SLOT_MAGIC);
         let numbers = [
             self.generation,
@@ -275,36 +374,69 @@ impl Cursor {
         for (place, number) in bytes[8..].chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
-        for (place, stream) in bytes[STREAMS_OFFSET..].chunks_exact_mut(STREAM_BYTES).zip(&self.streams) {
-            stream.encode(place);
+        for (place, account) in bytes[ACCOUNTS_OFFSET..].chunks_exact_mut(ACCOUNT_BYTES).zip(&self.accounts) {
+            account.encode(place);
         }
-        let crc = checksum(&[&bytes[..CRC_OFFSET], &bytes[STREAMS_OFFSET..]]);
-        bytes[CRC_OFFSET..STREAMS_OFFSET].copy_from_slice(&crc.to_le_bytes());
+        let flows = (0u8..).zip(&self.accounts).flat_map(|(place, account)| {
+            (0u8..).zip(&account.streams).map(move |(stream, state)| (place, stream, state))
+        });
+        let mut count = 0;
+        for (place, stream, state) in flows.filter(|(_, _, state)| !state.is_blank()).take(FLOWS_MAX) {
+            let at = bytes.len();
+            bytes.resize(at + FLOW_BYTES, 0);
+            state.encode(&mut bytes[at..]);
+            (bytes[at + PLACE_OFFSET], bytes[at + STREAM_OFFSET]) = (place, stream);
+            count += 1;
+        }
+        bytes[FLOWS_COUNT_OFFSET] = count;
+        bytes[ACCOUNTS_COUNT_OFFSET] = self.accounts.len().to_le_bytes()[0];
+        let crc = slot_checksum(&bytes);
+        bytes[CRC_OFFSET..ACCOUNTS_OFFSET].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
-    /// What a slot says; `None` if it was never written, is torn, or says what cannot be.
+    /// What a slot says; `None` if it was never written, is torn, or says what cannot be. The bytes behind its end are not looked at.
     pub fn decode(bytes: &[u8; SLOT_BYTES]) -> Option<Cursor> {
-        if bytes[..8] != SLOT_MAGIC {
+        let flows = usize::from(bytes[FLOWS_COUNT_OFFSET]);
+        let length = match *bytes.first_chunk()? {
+            SLOT_MAGIC => FLOWS_OFFSET + flows * FLOW_BYTES,
+            SLOT_MAGIC_1 => SLOT_BYTES_1,
+            _ => return None,
+        };
+        let bytes = bytes.get(..length)?;
+        if slot_checksum(bytes) != read_u32(bytes, CRC_OFFSET) {
             return None;
         }
-        if checksum(&[&bytes[..CRC_OFFSET], &bytes[STREAMS_OFFSET..]]) != read_u32(bytes, CRC_OFFSET) {
-            return None;
-        }
-        let mut streams = [StreamState::default(); STREAMS_MAX];
-        for (stream, place) in streams.iter_mut().zip(bytes[STREAMS_OFFSET..].chunks_exact(STREAM_BYTES)) {
-            *stream = StreamState::decode(place);
-        }
-        let cursor = Cursor {
+        let head = Mark { position: read_u64(bytes, 48), sequence: read_u64(bytes, 56) };
+        let mut cursor = Cursor {
             generation: read_u64(bytes, 8),
             salt: read_u64(bytes, 16),
             file_bytes: read_u64(bytes, 24),
             tail: Mark { position: read_u64(bytes, 32), sequence: read_u64(bytes, 40) },
-            head: Mark { position: read_u64(bytes, 48), sequence: read_u64(bytes, 56) },
+            head,
             lost_unattributed: read_u64(bytes, 64),
             created_us: read_u64(bytes, 72),
-            streams,
+            accounts: vec![Account::new(head)],
         };
+        if bytes.starts_with(&SLOT_MAGIC_1) {
+            let places = bytes[ACCOUNTS_OFFSET..].chunks_exact(STREAM_BYTES_1);
+            cursor.accounts[0]
+                .streams
+                .iter_mut()
+                .zip(places)
+                .for_each(|(state, place)| *state = StreamState::decode(place));
+        } else {
+            let count = usize::from(bytes[ACCOUNTS_COUNT_OFFSET]);
+            if !(1..=DESTINATIONS_MAX).contains(&count) {
+                return None;
+            }
+            let places = bytes[ACCOUNTS_OFFSET..FLOWS_OFFSET].chunks_exact(ACCOUNT_BYTES).take(count);
+            cursor.accounts = places.map(|place| Account::decode(place, head)).collect();
+            for place in bytes[FLOWS_OFFSET..].chunks_exact(FLOW_BYTES) {
+                let (account, stream) = (usize::from(place[PLACE_OFFSET]), usize::from(place[STREAM_OFFSET]));
+                *cursor.accounts.get_mut(account)?.streams.get_mut(stream)? = StreamState::decode(place);
+            }
+        }
         cursor.is_sane().then_some(cursor)
     }
 
@@ -318,8 +450,16 @@ impl Cursor {
             && head.position % ALIGN == 0
             && (tail.position..=tail.position + layout.data_bytes).contains(&head.position)
             && (1..=head.sequence).contains(&tail.sequence)
-            && self.streams.iter().all(|stream| stream.next.sequence <= head.sequence)
+            && self
+                .accounts
+                .iter()
+                .flat_map(|account| &account.streams)
+                .all(|state| state.next.sequence <= head.sequence)
     }
+}
+
+fn slot_checksum(bytes: &[u8]) -> u32 {
+    checksum(&[&bytes[..CRC_OFFSET], &bytes[ACCOUNTS_OFFSET..]])
 }
 
 #[cfg(test)]
@@ -332,8 +472,10 @@ mod tests {
         cursor.tail = Mark { position: 64, sequence: 3 };
         cursor.head = Mark { position: 640, sequence: 12 };
         cursor.lost_unattributed = 2;
-        for (i, stream) in (1..).zip(&mut cursor.streams) {
-            stream.next = Mark { position: 8 * i, sequence: i };
+        cursor.accounts.push(Account { in_use: false, ..Account::new(cursor.head) });
+        cursor.accounts[0].give_to("out_oms: größer als die Namen, die in das Feld passen, das für sie da ist");
+        for (i, stream) in (1..).zip(cursor.accounts.iter_mut().flat_map(|account| &mut account.streams)) {
+            stream.next = Mark { position: 8 * i, sequence: i.min(12) };
             stream.acknowledged = 100 + i;
             stream.handed_through = 200 + i;
             stream.retry = Retry { attempts: 3, reason: 503, next_attempt_us: 300 + i, wait_ms: 400 + i };
@@ -347,16 +489,35 @@ mod tests {
 
     #[test]
     fn what_is_encoded_comes_back() {
-        assert_eq!(Cursor::decode(&sample().encode()), Some(sample()));
+        let found = decode(&sample().encode()).unwrap();
+        assert_eq!(found, sample());
+        assert_eq!(
+            found.accounts[0].key,
+            key_of("out_oms: größer als die Namen, die in das Feld passen, das für sie da ist")
+        );
+    }
+
+    #[test]
+    fn a_flow_that_nothing_happened_to_takes_no_room() {
+        let empty = Cursor::new(1, 1 << 20, 5);
+        assert_eq!(empty.encode().len(), FLOWS_OFFSET);
+        assert_eq!(decode(&empty.encode()), Some(empty));
+        assert_eq!(sample().encode().len(), SLOT_BYTES);
+    }
+
+    fn decode(slot: &[u8]) -> Option<Cursor> {
+        let mut bytes = [0xee; SLOT_BYTES];
+        bytes[..slot.len()].copy_from_slice(slot);
+        Cursor::decode(&bytes)
     }
 
     #[test]
     fn every_flipped_bit_of_a_slot_is_noticed() {
         let good = sample().encode();
         for bit in 0..SLOT_BYTES * 8 {
-            let mut bytes = good;
+            let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Cursor::decode(&bytes), None, "bit {bit}");
+            assert_eq!(decode(&bytes), None, "bit {bit}");
         }
         assert_eq!(Cursor::decode(&[0; SLOT_BYTES]), None);
     }
@@ -365,7 +526,7 @@ mod tests {
     fn check_refused(change: impl FnOnce(&mut Cursor)) {
         let mut cursor = sample();
         change(&mut cursor);
-        assert_eq!(Cursor::decode(&cursor.encode()), None);
+        assert_eq!(decode(&cursor.encode()), None);
     }
 
     #[test]
@@ -377,7 +538,7 @@ mod tests {
         check_refused(|cursor| cursor.head.position = 8 * u64::from(u32::MAX));
         check_refused(|cursor| cursor.head.sequence = u64::MAX);
         check_refused(|cursor| cursor.file_bytes = 100);
-        check_refused(|cursor| cursor.streams[2].next.sequence = cursor.head.sequence + 1);
+        check_refused(|cursor| cursor.accounts[1].streams[2].next.sequence = cursor.head.sequence + 1);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The ring itself, over any [`Storage`]: append, commit, sync, read, settle.
 
-use super::cursor::{Counters, Cursor, Loss, Mark, Retry, StreamState};
-use super::frame::{Header, Seal};
+use super::cursor::{Account, Counters, Cursor, Loss, Mark, Retry, StreamState, flow, key_of, place_and_stream};
+use super::frame::{Header, Seal, except, is_for};
 use super::layout::{FileHeader, HEADER_OFFSETS, Layout, SLOT_OFFSETS};
 use super::recover::{OpenError, Recovered, recover};
 use super::storage::{Fault, Place, Storage};
 use super::walk::{Found, Ground, Walk};
-use crate::limits::{APPEND_BUFFER_BYTES, FRAME_HEADER_BYTES, RECLAIM_BYTES, STREAMS_MAX};
+use crate::limits::{APPEND_BUFFER_BYTES, DESTINATIONS_MAX, FLOWS_MAX, FRAME_HEADER_BYTES, RECLAIM_BYTES, STREAMS_MAX};
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -47,12 +49,21 @@ pub struct Opened {
     pub header_repaired: bool,
 }
 
+/// What [`Ring::attach`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attached {
+    /// The place of each destination, in the order in which they were named.
+    pub places: Vec<usize>,
+    /// Destinations that records were kept for, and what of them waited: it is given up.
+    pub gone: Vec<(String, Pending)>,
+}
+
 /// Why a record was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendError {
     /// The append buffer is full and the disk does not take it. Count the record with [`Loss::Dropped`].
     Fault(Fault),
-    /// Larger than any frame of this ring, or no such stream: a mistake of the caller's.
+    /// Larger than any frame of this ring, or there is no room for such a stream: a mistake of the caller's.
     Unfit,
 }
 
@@ -112,12 +123,38 @@ impl Flight {
     }
 }
 
+/// What of one flow is on its way out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    /// Committed frames that wait, in flight or not.
+    pending: Pending,
+    flight: Option<Flight>,
+}
+
+/// Frames of one stream that are in memory only.
+#[derive(Debug, Clone, Copy, Default)]
+struct Buffered {
+    all: Pending,
+    /// Of these, what is not for the destination at each place.
+    except: [Pending; DESTINATIONS_MAX],
+    /// The first of them.
+    first: Mark,
+}
+
+impl Buffered {
+    fn of(&self, place: usize) -> Pending {
+        let mut pending = self.all;
+        pending.remove(self.except.get(place).copied().unwrap_or_default());
+        pending
+    }
+}
+
 /// A ring file that is open for writing. One owner; see the room's first page for how it is used.
 #[derive(Debug)]
 pub struct Ring<S> {
     storage: S,
     ground: Ground,
-    /// As committed, but for what the buffer's frames add to `received`; see [`Ring::slot_cursor`].
+    /// As committed: the frames in the buffer are not in it.
     cursor: Cursor,
     /// The slot that is written next. The other one is synced, or was never needed.
     target: usize,
@@ -130,11 +167,11 @@ pub struct Ring<S> {
     /// Something was written since the last sync.
     unsynced: bool,
     buffer: Vec<u8>,
-    buffered: [Pending; STREAMS_MAX],
+    buffered: [Buffered; STREAMS_MAX],
     /// Sequence that the next record gets.
     next_sequence: u64,
-    pending: [Pending; STREAMS_MAX],
-    flights: [Option<Flight>; STREAMS_MAX],
+    /// By the number of the flow.
+    work: Vec<Work>,
     window: Vec<u8>,
     latest_us: u64,
 }
@@ -188,6 +225,7 @@ impl<S: Storage> Ring<S> {
             pending: Default::default(),
             changed: true,
             header_damaged: false,
+            header_outdated: false,
             frames: 0,
             gaps: 0,
             gap_bytes: 0,
@@ -207,13 +245,14 @@ impl<S: Storage> Ring<S> {
         if stays && storage.len()? < wanted.file_bytes {
             storage.allocate(wanted.file_bytes)?;
         }
-        if stays && recovered.header_damaged {
+        if stays && recovered.header_outdated {
             let Cursor { file_bytes, salt, created_us, .. } = recovered.cursor;
             for offset in HEADER_OFFSETS {
                 storage.write_at(offset, &FileHeader { file_bytes, salt, created_us }.encode())?;
             }
         }
-        // The newest slot may be in memory only: after this it is on the disk, and the other one may be written.
+        // The newest slot may be in memory only: after this it is on the disk, and the other one may be written. A header of the
+        // format before is on the disk as one of this format before the first slot of this format is written.
         storage.sync()?;
         let opened = Opened {
             frames: recovered.frames,
@@ -225,7 +264,10 @@ impl<S: Storage> Ring<S> {
     }
 
     fn assemble(storage: S, recovered: Recovered, now_us: u64) -> Ring<S> {
+        let flows = recovered.cursor.accounts.len() * STREAMS_MAX;
+        let work = recovered.pending.iter().take(flows).map(|&pending| Work { pending, flight: None });
         Ring {
+            work: work.collect(),
             storage,
             next_sequence: recovered.cursor.head.sequence,
             cursor: recovered.cursor,
@@ -236,8 +278,6 @@ impl<S: Storage> Ring<S> {
             unsynced: false,
             buffer: Vec::new(),
             buffered: Default::default(),
-            pending: recovered.pending,
-            flights: [None; STREAMS_MAX],
             window: Vec::new(),
             latest_us: now_us,
             ground: recovered.ground,
@@ -257,25 +297,31 @@ impl<S: Storage> Ring<S> {
         let start = Mark { position: 0, sequence: self.cursor.tail.sequence };
         (new.cursor.tail, new.cursor.head) = (start, start);
         new.cursor.lost_unattributed = self.cursor.lost_unattributed;
-        new.cursor.streams = self.cursor.streams;
-        for (index, stream) in new.cursor.streams.iter_mut().enumerate() {
+        new.cursor.accounts.clone_from(&self.cursor.accounts);
+        new.work = vec![Work::default(); self.work.len()];
+        for (state, work) in new.cursor.accounts.iter_mut().flat_map(|account| &mut account.streams).zip(&self.work) {
             // Appending counts them again.
-            stream.counters.received = stream.counters.received.saturating_sub(self.pending[index].records);
+            state.counters.received = state.counters.received.saturating_sub(work.pending.records);
         }
         let head = self.cursor.head;
         let mut walk = Walk::new(self.cursor.tail, head.position, core::mem::take(&mut self.window));
         while let Some(found) = walk.next(&self.storage, &self.ground)? {
             let Header { stream, flags, received_us, .. } = found.header;
-            let Some(state) = self.cursor.streams.get(usize::from(stream)) else { continue };
-            if found.at.sequence < state.next.sequence {
+            let waits: Vec<usize> = self.cursor.waiting_for(&found).collect();
+            if waits.is_empty() {
                 continue;
             }
             new.next_sequence = found.at.sequence;
             let payload = &walk.frame()[FRAME_HEADER_BYTES..];
-            match new.append(stream, flags, received_us, &[payload]) {
+            // Those that have it already do not get it again.
+            let others =
+                (0..DESTINATIONS_MAX).filter(|place| !waits.contains(place)).fold(0, |all, place| all | 1 << place);
+            match new.append(stream, flags | except(others), received_us, &[payload]) {
                 Ok(_) => {}
                 Err(AppendError::Fault(fault)) => return Err(OpenError::Fault(fault)),
-                Err(AppendError::Unfit) => new.cursor.streams[usize::from(stream)].skip(Loss::Overwritten, received_us),
+                Err(AppendError::Unfit) => waits.into_iter().for_each(|place| {
+                    new.cursor.accounts[place].streams[usize::from(stream)].skip(Loss::Overwritten, received_us);
+                }),
             }
         }
         new.next_sequence = head.sequence;
@@ -293,7 +339,7 @@ impl<S: Storage> Ring<S> {
     pub fn append(&mut self, stream: u8, flags: u8, received_us: u64, parts: &[&[u8]]) -> Result<u64, AppendError> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let index = usize::from(stream);
-        let Some(length) = u32::try_from(length).ok().filter(|_| index < STREAMS_MAX) else {
+        let Some(length) = u32::try_from(length).ok().filter(|_| index < self.streams_max()) else {
             return Err(AppendError::Unfit);
         };
         let header = Header { stream, flags, length, sequence: self.next_sequence, received_us };
@@ -314,16 +360,23 @@ impl<S: Storage> Ring<S> {
         Ok(at.sequence)
     }
 
+    /// Streams that there is room for: each destination may have all of them.
+    fn streams_max(&self) -> usize {
+        (FLOWS_MAX / self.cursor.accounts.len()).min(STREAMS_MAX)
+    }
+
     fn note_appended(&mut self, index: usize, at: Mark, header: &Header) {
         self.next_sequence += 1;
-        self.buffered[index].add(header.padded_bytes() as u64);
         self.latest_us = self.latest_us.max(header.received_us);
-        let state = &mut self.cursor.streams[index];
-        if self.pending[index].records == 0 {
-            state.next = at;
+        let (bytes, buffered) = (header.padded_bytes() as u64, &mut self.buffered[index]);
+        if buffered.all.records == 0 {
+            buffered.first = at;
         }
-        state.counters.received = state.counters.received.saturating_add(1);
-        self.pending[index].add(header.padded_bytes() as u64);
+        buffered.all.add(bytes);
+        if header.flags >= except(1) {
+            let places = buffered.except.iter_mut().enumerate().filter(|(place, _)| !is_for(header.flags, *place));
+            places.for_each(|(_, except)| except.add(bytes));
+        }
     }
 
     fn buffer_bytes_max(&self) -> usize {
@@ -353,9 +406,26 @@ impl<S: Storage> Ring<S> {
             self.storage.write_at(offset, &self.buffer[range])?;
         }
         self.cursor.head = Mark { position: self.appended_position(), sequence: self.next_sequence };
-        self.buffered = Default::default();
+        self.note_committed();
         self.buffer.clear();
         Ok(())
+    }
+
+    /// What was in memory only waits now, in every flow that it is for.
+    fn note_committed(&mut self) {
+        let flows = self.cursor.accounts.iter_mut().zip(self.work.chunks_mut(STREAMS_MAX)).enumerate();
+        for (place, (account, work)) in flows.filter(|(_, (account, _))| account.in_use) {
+            for ((state, work), buffered) in account.streams.iter_mut().zip(work).zip(&self.buffered) {
+                let new = buffered.of(place);
+                if work.pending.records == 0 && new.records > 0 {
+                    state.next = buffered.first;
+                }
+                state.counters.received = state.counters.received.saturating_add(new.records);
+                work.pending.records += new.records;
+                work.pending.bytes += new.bytes;
+            }
+        }
+        self.buffered = Default::default();
     }
 
     /// Commits, and returns when everything would survive a power cut. Does nothing if nothing changed. After a failure
@@ -391,19 +461,17 @@ impl<S: Storage> Ring<S> {
         Ok(())
     }
 
-    /// The cursor as it is in the file: without the frames that are only in memory, and with those counted as
-    /// overwritten that were, though the answer to their chunk may yet say that they had been delivered.
+    /// The cursor as it is in the file: with those frames counted as overwritten that were, though the answer to their chunk may
+    /// yet say that they had been delivered.
     fn slot_cursor(&self) -> Cursor {
         let mut cursor = self.cursor.clone();
-        for (index, stream) in cursor.streams.iter_mut().enumerate() {
-            let counters = &mut stream.counters;
-            counters.received = counters.received.saturating_sub(self.buffered[index].records);
-            if let Some(flight) = &self.flights[index] {
-                stream.lose(Loss::Overwritten, flight.overwritten, flight.overwritten_us);
+        for (state, work) in cursor.accounts.iter_mut().flat_map(|account| &mut account.streams).zip(&self.work) {
+            if let Some(flight) = &work.flight {
+                state.lose(Loss::Overwritten, flight.overwritten, flight.overwritten_us);
             }
-            // Nothing pending, or only in memory: the numbers of frames that never reach the file are given again.
-            if self.pending[index].records == 0 || stream.next.sequence > cursor.head.sequence {
-                stream.next = cursor.head;
+            // Nothing pending: the numbers of frames that never reach the file are given again.
+            if work.pending.records == 0 {
+                state.next = cursor.head;
             }
         }
         cursor
@@ -428,12 +496,19 @@ impl<S: Storage> Ring<S> {
         self.overwrite_through((needed + step).min(head.position))
     }
 
-    /// The oldest frame in the file that some stream still needs; the head if there is none.
+    /// The oldest frame in the file that some flow still needs; the head if there is none.
     fn first_pending(&self) -> Mark {
-        let needed = (0..STREAMS_MAX).filter(|&index| self.pending[index].records > 0);
-        let nexts = needed.map(|index| self.cursor.streams[index].next);
-        let first = nexts.min_by_key(|next| next.position).unwrap_or(self.cursor.head);
-        if first.position < self.cursor.head.position { first } else { self.cursor.head }
+        self.first_pending_of(u8::MAX)
+    }
+
+    /// The same, but only the destinations at these places count.
+    fn first_pending_of(&self, places: u8) -> Mark {
+        let flows = self.cursor.accounts.iter().zip(self.work.chunks(STREAMS_MAX)).enumerate();
+        let flows = flows
+            .filter(|(place, _)| places >> place & 1 == 1)
+            .flat_map(|(_, (account, work))| account.streams.iter().zip(work));
+        let nexts = flows.filter(|(_, work)| work.pending.records > 0).map(|(state, _)| state.next);
+        nexts.min_by_key(|next| next.position).unwrap_or(self.cursor.head)
     }
 
     fn overwrite_through(&mut self, position: u64) -> Result<(), Fault> {
@@ -453,47 +528,48 @@ impl<S: Storage> Ring<S> {
         self.window = walk.into_window();
         self.cursor.tail = walked?;
         let tail = self.cursor.tail;
-        for stream in &mut self.cursor.streams {
-            if stream.next.position < tail.position {
-                stream.next = tail;
+        for state in self.cursor.accounts.iter_mut().flat_map(|account| &mut account.streams) {
+            if state.next.position < tail.position {
+                state.next = tail;
             }
         }
         Ok(())
     }
 
-    /// Counts a frame that is about to be overwritten, if it was still needed.
+    /// Counts a frame that is about to be overwritten, in each flow that still needs it.
     fn overwrite(&mut self, found: &Found) {
-        let index = usize::from(found.header.stream);
-        let state = &mut self.cursor.streams[index];
-        if found.at.sequence < state.next.sequence || self.pending[index].records == 0 {
-            return;
-        }
-        let received_us = found.header.received_us;
-        match &mut self.flights[index] {
-            Some(flight) if found.at.sequence <= flight.last => {
-                flight.overwritten += 1;
-                flight.overwritten_bytes += found.header.padded_bytes() as u64;
-                flight.overwritten_us = if flight.overwritten == 1 { received_us } else { flight.overwritten_us };
+        let (index, received_us) = (usize::from(found.header.stream), found.header.received_us);
+        for (place, account) in self.cursor.accounts.iter_mut().enumerate() {
+            let (state, work) = (&mut account.streams[index], &mut self.work[place * STREAMS_MAX + index]);
+            if !state.waits_for(found, place) || work.pending.records == 0 {
+                continue;
             }
-            _ => {
-                state.lose(Loss::Overwritten, 1, received_us);
-                self.pending[index].remove(Pending { records: 1, bytes: found.header.padded_bytes() as u64 });
+            match &mut work.flight {
+                Some(flight) if found.at.sequence <= flight.last => {
+                    flight.overwritten += 1;
+                    flight.overwritten_bytes += found.header.padded_bytes() as u64;
+                    flight.overwritten_us = if flight.overwritten == 1 { received_us } else { flight.overwritten_us };
+                }
+                _ => {
+                    state.lose(Loss::Overwritten, 1, received_us);
+                    work.pending.remove(Pending { records: 1, bytes: found.header.padded_bytes() as u64 });
+                }
             }
         }
     }
 
-    /// Starts a chunk of a stream at its oldest pending record: at most `bytes_max` bytes of headers and payloads and
-    /// `records_max` records, but at least one record. `false`: nothing is pending, or a chunk of this stream is under
+    /// Starts a chunk of a flow at its oldest pending record: at most `bytes_max` bytes of headers and payloads and
+    /// `records_max` records, but at least one record. `false`: nothing is pending, or a chunk of this flow is under
     /// way.
-    pub fn begin_chunk(&mut self, stream: u8, bytes_max: u64, records_max: u64) -> bool {
-        let index = usize::from(stream);
-        let Some(pending) = self.pending.get(index) else { return false };
-        if self.flights[index].is_some() || pending.records <= self.buffered[index].records {
+    pub fn begin_chunk(&mut self, flow: u8, bytes_max: u64, records_max: u64) -> bool {
+        let (Some(state), Some(work)) = (self.cursor.flow(flow), self.work.get_mut(usize::from(flow))) else {
+            return false;
+        };
+        if work.flight.is_some() || work.pending.records == 0 {
             return false;
         }
-        let state = &self.cursor.streams[index];
         let (at, again_through) = (state.next, state.handed_through);
-        self.flights[index] = Some(Flight { at, again_through, bytes_max, records_max, ..Flight::default() });
+        work.flight = Some(Flight { at, again_through, bytes_max, records_max, ..Flight::default() });
         true
     }
 
@@ -503,16 +579,15 @@ impl<S: Storage> Ring<S> {
     /// bounds, or where the stream has no further committed record; If what was pending turns out to be damaged, it is
     /// counted, and a chunk of no record ends by itself: `done`, and [`Ring::flight`] is `None`. On failure nothing was
     /// added; call again, or [`Ring::put_back`].
-    pub fn next_piece(&mut self, stream: u8, piece: &mut Vec<u8>, bytes_max: usize) -> Result<Piece, Fault> {
-        let index = usize::from(stream);
-        let Some(mut flight) = self.flights.get(index).copied().flatten().filter(|flight| !flight.done) else {
+    pub fn next_piece(&mut self, flow: u8, piece: &mut Vec<u8>, bytes_max: usize) -> Result<Piece, Fault> {
+        let Some(mut flight) = self.flight(flow).copied().filter(|flight| !flight.done) else {
             return Ok(Piece { records: 0, done: true });
         };
         let tail = self.cursor.tail;
         let from = if flight.at.position < tail.position { tail } else { flight.at };
         let begun = piece.len();
         let mut walk = Walk::new(from, self.cursor.head.position, core::mem::take(&mut self.window));
-        let filled = fill_piece(&mut walk, &self.storage, &self.ground, stream, &mut flight, piece, bytes_max);
+        let filled = fill_piece(&mut walk, &self.storage, &self.ground, flow, &mut flight, piece, bytes_max);
         flight.at = walk.at;
         self.window = walk.into_window();
         let end = match filled {
@@ -523,17 +598,26 @@ impl<S: Storage> Ring<S> {
             }
         };
         flight.done = end != PieceEnd::Full;
-        let before = self.flights[index].replace(flight).unwrap_or_default();
-        self.note_handed(index, &before, &flight);
+        let (Some(state), Some(work)) = (self.cursor.flow_mut(flow), self.work.get_mut(usize::from(flow))) else {
+            return Ok(Piece { records: 0, done: true });
+        };
+        let before = work.flight.replace(flight).unwrap_or_default();
+        state.counters.sent_again = state.counters.sent_again.saturating_add(flight.again - before.again);
         if end == PieceEnd::Head {
-            self.count_damaged(index, &flight);
+            // The walk has come to the head: what is pending and was not found has been damaged.
+            let found = Pending { records: flight.records, bytes: flight.padded_bytes };
+            let damaged = work.pending.records.saturating_sub(found.records);
+            work.pending = found;
+            state.lose(Loss::Corrupt, damaged, self.latest_us);
+            self.slot_stale |= damaged > 0;
         }
         if flight.done {
-            self.window = Vec::new();
+            state.handed_through = state.handed_through.max(flight.last);
             if flight.records == 0 {
-                self.flights[index] = None;
-                self.cursor.streams[index].next = flight.at;
+                work.flight = None;
+                state.next = flight.at;
             }
+            self.window = Vec::new();
             // So that a restart knows what may have been delivered already. Not urgent: tried again with the next
             // commit.
             let _ = self.write_slot();
@@ -542,56 +626,39 @@ impl<S: Storage> Ring<S> {
         Ok(Piece { records, done: flight.done })
     }
 
-    fn note_handed(&mut self, index: usize, before: &Flight, flight: &Flight) {
-        let state = &mut self.cursor.streams[index];
-        state.counters.sent_again = state.counters.sent_again.saturating_add(flight.again - before.again);
-        if flight.done {
-            state.handed_through = state.handed_through.max(flight.last);
-        }
-    }
-
-    /// The walk has come to the head: what is pending and was not found has been damaged.
-    fn count_damaged(&mut self, index: usize, flight: &Flight) {
-        let buffered = self.buffered[index];
-        let found = Pending { records: flight.records + buffered.records, bytes: flight.padded_bytes + buffered.bytes };
-        let damaged = self.pending[index].records.saturating_sub(found.records);
-        self.pending[index] = found;
-        self.cursor.streams[index].lose(Loss::Corrupt, damaged, self.latest_us);
-        self.slot_stale |= damaged > 0;
-    }
-
-    /// The chunk of this stream that is under way.
-    pub fn flight(&self, stream: u8) -> Option<&Flight> {
-        self.flights.get(usize::from(stream)).and_then(Option::as_ref)
+    /// The chunk of this flow that is under way.
+    pub fn flight(&self, flow: u8) -> Option<&Flight> {
+        self.work.get(usize::from(flow)).and_then(|work| work.flight.as_ref())
     }
 
     /// The service has the chunk: its records are settled, `retry` is reset. Of all acknowledgements at most one is not
     /// yet synced when this returns; the disk's failure to do so is reported, but the chunk is settled all the same.
-    pub fn acknowledge(&mut self, stream: u8) -> Result<(), Fault> {
-        self.settle(stream, None)
+    pub fn acknowledge(&mut self, flow: u8) -> Result<(), Fault> {
+        self.settle(flow, None)
     }
 
     /// The service will never take the chunk's records: settled and counted as refused. As [`Ring::acknowledge`].
-    pub fn refuse(&mut self, stream: u8) -> Result<(), Fault> {
-        self.settle(stream, Some(Loss::Refused))
+    pub fn refuse(&mut self, flow: u8) -> Result<(), Fault> {
+        self.settle(flow, Some(Loss::Refused))
     }
 
     /// The chunk is given up: settled and counted as discarded. As [`Ring::acknowledge`].
-    pub fn discard(&mut self, stream: u8) -> Result<(), Fault> {
-        self.settle(stream, Some(Loss::Discarded))
+    pub fn discard(&mut self, flow: u8) -> Result<(), Fault> {
+        self.settle(flow, Some(Loss::Discarded))
     }
 
-    fn settle(&mut self, stream: u8, loss: Option<Loss>) -> Result<(), Fault> {
-        let index = usize::from(stream);
-        if self.flight(stream).is_none() {
+    fn settle(&mut self, flow: u8, loss: Option<Loss>) -> Result<(), Fault> {
+        if self.flight(flow).is_none() {
             return Ok(());
         }
         // If the one before is not yet on the disk, it gets there first: a power cut takes back one chunk, not two. The
         // chunk is still in flight meanwhile, so that this slot, too, knows what of it was overwritten.
         let synced = if self.settled_unsynced { self.sync() } else { Ok(()) };
-        let flight = self.flights[index].take().unwrap_or_default();
-        self.pending[index].remove(Pending { records: flight.records, bytes: flight.padded_bytes });
-        let state = &mut self.cursor.streams[index];
+        let (Some(state), Some(work)) = (self.cursor.flow_mut(flow), self.work.get_mut(usize::from(flow))) else {
+            return synced;
+        };
+        let flight = work.flight.take().unwrap_or_default();
+        work.pending.remove(Pending { records: flight.records, bytes: flight.padded_bytes });
         match loss {
             None => {
                 state.counters.sent = state.counters.sent.saturating_add(flight.records);
@@ -610,70 +677,182 @@ impl<S: Storage> Ring<S> {
 
     /// The chunk was not delivered, or nobody knows: its records are pending again, but for those that were overwritten
     /// meanwhile.
-    pub fn put_back(&mut self, stream: u8) {
-        let index = usize::from(stream);
-        let Some(flight) = self.flights.get_mut(index).and_then(Option::take) else { return };
-        self.window = Vec::new();
-        let state = &mut self.cursor.streams[index];
+    pub fn put_back(&mut self, flow: u8) {
+        let (Some(state), Some(work)) = (self.cursor.flow_mut(flow), self.work.get_mut(usize::from(flow))) else {
+            return;
+        };
+        let Some(flight) = work.flight.take() else { return };
         state.handed_through = state.handed_through.max(flight.last);
         state.lose(Loss::Overwritten, flight.overwritten, flight.overwritten_us);
-        self.pending[index].remove(Pending { records: flight.overwritten, bytes: flight.overwritten_bytes });
+        work.pending.remove(Pending { records: flight.overwritten, bytes: flight.overwritten_bytes });
+        self.window = Vec::new();
         self.slot_stale = true;
     }
 
-    /// Counts what happened to records outside the ring. A loss of [`Loss::Dropped`] counts as received, too.
-    pub fn count(&mut self, stream: u8, loss: Loss, records: u64, now_us: u64) {
-        let Some(state) = self.cursor.streams.get_mut(usize::from(stream)) else { return };
-        if loss == Loss::Dropped {
-            state.counters.received = state.counters.received.saturating_add(records);
+    /// Keeps records for the destinations of these names from now on, and for no others. Each is recognised by its name, in whatever
+    /// order; one that was not here before begins with the next record. But the first of them takes what nobody has yet
+    /// (a new ring, or one of format 1), and if one is gone and one has come, that one takes its place and all that waits. No chunk
+    /// may be under way to one that is gone. More names than there are places are left out. In the file with the next commit.
+    pub fn attach(&mut self, names: &[&str], now_us: u64) -> Attached {
+        let mut places: Vec<Option<usize>> = names.iter().map(|name| self.place_of(key_of(name))).collect();
+        let unclaimed = |ring: &Ring<S>, places: &[Option<usize>]| -> Vec<usize> {
+            let accounts = ring.cursor.accounts.iter().enumerate();
+            accounts
+                .filter(|(place, account)| account.in_use && !places.contains(&Some(*place)))
+                .map(|(place, _)| place)
+                .collect()
+        };
+        let old = unclaimed(self, &places);
+        let nobodys = old.first().is_some_and(|&place| self.cursor.accounts[place].key == 0);
+        let new = places.iter().filter(|place| place.is_none()).count();
+        if let (&[heir], true) = (&old[..], nobodys || new == 1)
+            && let Some(place) = places.iter_mut().find(|place| place.is_none())
+        {
+            *place = Some(heir);
         }
-        state.lose(loss, records, now_us);
+        let gone = unclaimed(self, &places).into_iter().map(|place| self.give_up(place, now_us)).collect();
+        for index in 0..places.len() {
+            places[index] = places[index].or_else(|| self.free_place(&places));
+            if let Some(place) = places[index] {
+                self.take_place(place, names[index]);
+            }
+        }
+        self.settled_unsynced = true;
+        self.slot_stale = true;
+        self.slot_first = true; // frames are kept from places that the slot must know by then
+        Attached { places: places.into_iter().flatten().collect(), gone }
+    }
+
+    fn place_of(&self, key: u64) -> Option<usize> {
+        self.cursor.accounts.iter().position(|account| account.key == key)
+    }
+
+    /// What waits for the destination at this place is discarded.
+    fn give_up(&mut self, place: usize, now_us: u64) -> (String, Pending) {
+        let mut all = Pending::default();
+        for stream in (0u8..).take(STREAMS_MAX) {
+            let number = flow(place, stream);
+            self.put_back(number);
+            let pending = core::mem::take(&mut self.work[usize::from(number)].pending);
+            self.cursor.accounts[place].streams[usize::from(stream)].lose(Loss::Discarded, pending.records, now_us);
+            all.records += pending.records;
+            all.bytes += pending.bytes;
+        }
+        let account = &mut self.cursor.accounts[place];
+        account.in_use = false;
+        (account.name.clone(), all)
+    }
+
+    /// A place that nobody has, or nobody any more.
+    fn free_place(&mut self, taken: &[Option<usize>]) -> Option<usize> {
+        let head = self.cursor.head;
+        let unused = |ring: &Ring<S>| {
+            ring.cursor
+                .accounts
+                .iter()
+                .enumerate()
+                .position(|(place, account)| !account.in_use && !taken.contains(&Some(place)))
+        };
+        if self.cursor.accounts.len() < DESTINATIONS_MAX {
+            self.cursor.accounts.push(Account { in_use: false, ..Account::new(head) });
+            self.work.extend([Work::default(); STREAMS_MAX]);
+            return Some(self.cursor.accounts.len() - 1);
+        }
+        unused(self)
+    }
+
+    fn take_place(&mut self, place: usize, name: &str) {
+        let head = self.cursor.head;
+        let account = &mut self.cursor.accounts[place];
+        if !account.in_use {
+            let known = account.key == key_of(name);
+            let fresh = if known { account.clone() } else { Account::new(head) };
+            *account = fresh;
+            account.streams.iter_mut().for_each(|state| (state.next, state.retry) = (head, Retry::default()));
+        }
+        account.give_to(name);
+    }
+
+    /// The destinations that records are or were kept for, by place.
+    pub fn accounts(&self) -> &[Account] {
+        &self.cursor.accounts
+    }
+
+    /// Counts what happened to records of a stream outside the ring, for every destination that records with these flags are for. A
+    /// loss of [`Loss::Dropped`] counts as received, too.
+    pub fn count(&mut self, stream: u8, flags: u8, loss: Loss, records: u64, now_us: u64) {
+        for (place, account) in self.cursor.accounts.iter_mut().enumerate() {
+            let Some(state) = account.streams.get_mut(usize::from(stream)) else { return };
+            if !account.in_use || !is_for(flags, place) {
+                continue;
+            }
+            if loss == Loss::Dropped {
+                state.counters.received = state.counters.received.saturating_add(records);
+            }
+            state.lose(loss, records, now_us);
+        }
         self.latest_us = self.latest_us.max(now_us);
         self.slot_stale = true;
     }
 
-    /// Keeps a stream's retry schedule; in the file with the next commit.
-    pub fn set_retry(&mut self, stream: u8, retry: Retry) {
-        if let Some(state) = self.cursor.streams.get_mut(usize::from(stream)) {
+    /// Keeps a flow's retry schedule; in the file with the next commit.
+    pub fn set_retry(&mut self, flow: u8, retry: Retry) {
+        if let Some(state) = self.cursor.flow_mut(flow) {
             state.retry = retry;
             self.slot_stale = true;
         }
     }
 
-    /// How a stream stands: counters, retry schedule. `None`: there is no such stream.
-    pub fn stream(&self, stream: u8) -> Option<&StreamState> {
-        self.cursor.streams.get(usize::from(stream))
+    /// How a flow stands: counters, retry schedule. `None`: there is no such flow.
+    pub fn stream(&self, flow: u8) -> Option<StreamState> {
+        let mut state = *self.cursor.flow(flow)?;
+        state.counters.received = state.counters.received.saturating_add(self.buffered_of(flow).records);
+        Some(state)
     }
 
-    /// What of a stream waits, in flight or not.
-    pub fn pending(&self, stream: u8) -> Pending {
-        self.pending.get(usize::from(stream)).copied().unwrap_or_default()
+    /// Sequence of a flow's oldest pending record in the file, or a lower one.
+    pub fn next_sequence(&self, flow: u8) -> u64 {
+        self.cursor.flow(flow).map_or(0, |state| state.next.sequence)
     }
 
-    /// What of a stream waits and is in the file: the rest waits for the disk and cannot be handed over.
-    pub fn committed(&self, stream: u8) -> Pending {
-        let mut committed = self.pending(stream);
-        committed.remove(self.buffered.get(usize::from(stream)).copied().unwrap_or_default());
-        committed
+    fn buffered_of(&self, flow: u8) -> Pending {
+        let (place, stream) = place_and_stream(flow);
+        let in_use = self.cursor.accounts.get(place).is_some_and(|account| account.in_use);
+        if in_use { self.buffered[stream].of(place) } else { Pending::default() }
     }
 
-    /// What of all streams waits.
+    /// What of a flow waits, in flight or not.
+    pub fn pending(&self, flow: u8) -> Pending {
+        let (committed, buffered) = (self.committed(flow), self.buffered_of(flow));
+        Pending { records: committed.records + buffered.records, bytes: committed.bytes + buffered.bytes }
+    }
+
+    /// What of a flow waits and is in the file: the rest waits for the disk and cannot be handed over.
+    pub fn committed(&self, flow: u8) -> Pending {
+        self.work.get(usize::from(flow)).map(|work| work.pending).unwrap_or_default()
+    }
+
+    /// What of all streams waits for the destination that is furthest behind.
     pub fn pending_total(&self) -> Pending {
-        self.pending.iter().fold(Pending::default(), |sum, pending| Pending {
-            records: sum.records + pending.records,
-            bytes: sum.bytes + pending.bytes,
-        })
+        let of_place = |place| {
+            let flows = (0u8..).take(STREAMS_MAX).map(|stream| self.pending(flow(place, stream)));
+            flows.fold(Pending::default(), |sum, pending| Pending {
+                records: sum.records + pending.records,
+                bytes: sum.bytes + pending.bytes,
+            })
+        };
+        (0..self.cursor.accounts.len()).map(of_place).max_by_key(|pending| pending.bytes).unwrap_or_default()
     }
 
-    /// What happened to a stream's records since losses were last reported. Ask [`Counters::lost`] whether there is
+    /// What happened to a flow's records since losses were last reported. Ask [`Counters::lost`] whether there is
     /// anything to report; the span of time is in [`StreamState`].
-    pub fn unreported(&self, stream: u8) -> Counters {
-        self.stream(stream).map(|state| state.counters.since(&state.reported)).unwrap_or_default()
+    pub fn unreported(&self, flow: u8) -> Counters {
+        self.cursor.flow(flow).map(|state| state.counters.since(&state.reported)).unwrap_or_default()
     }
 
     /// Losses up to now are reported: append the report first, then call this, then commit.
-    pub fn mark_reported(&mut self, stream: u8) {
-        if let Some(state) = self.cursor.streams.get_mut(usize::from(stream)) {
+    pub fn mark_reported(&mut self, flow: u8) {
+        if let Some(state) = self.cursor.flow_mut(flow) {
             state.reported = state.counters;
             (state.first_loss_us, state.last_loss_us) = (0, 0);
             self.slot_stale = true;
@@ -685,9 +864,14 @@ impl<S: Storage> Ring<S> {
         self.cursor.lost_unattributed
     }
 
-    /// Bytes that can be appended, frames and padding, before a pending frame is overwritten.
+    /// Bytes that can be appended, frames and padding, before a frame is overwritten that waits for a destination.
     pub fn free_bytes(&self) -> u64 {
-        let used = self.appended_position() - self.first_pending().position;
+        self.free_bytes_for(u8::MAX)
+    }
+
+    /// The same, but only what waits for the destinations at these places counts: bit n is place n.
+    pub fn free_bytes_for(&self, places: u8) -> u64 {
+        let used = self.appended_position() - self.first_pending_of(places).position;
         self.ground.layout.data_bytes.saturating_sub(used)
     }
 
@@ -726,6 +910,22 @@ impl<S: Storage> Ring<S> {
     }
 }
 
+impl StreamState {
+    /// Whether a frame of this stream is for the destination at this place, which does not have it yet.
+    fn waits_for(&self, found: &Found, place: usize) -> bool {
+        is_for(found.header.flags, place) && found.at.sequence >= self.next.sequence
+    }
+}
+
+impl Cursor {
+    /// The places of the destinations that still need a frame.
+    pub(super) fn waiting_for(&self, found: &Found) -> impl Iterator<Item = usize> {
+        let index = usize::from(found.header.stream);
+        let accounts = self.accounts.iter().enumerate().filter(|(_, account)| account.in_use);
+        accounts.filter(move |(place, account)| account.streams[index].waits_for(found, *place)).map(|(place, _)| place)
+    }
+}
+
 /// Where a piece ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PieceEnd {
@@ -733,22 +933,23 @@ enum PieceEnd {
     Full,
     /// The chunk has reached its bounds.
     Bounds,
-    /// There is no further frame of the stream.
+    /// There is no further frame of the flow.
     Head,
 }
 
-/// Adds frames of one stream to a piece, and to the flight's sums, until one of the bounds is reached.
+/// Adds frames of one flow to a piece, and to the flight's sums, until one of the bounds is reached.
 fn fill_piece<S: Storage>(
     walk: &mut Walk,
     storage: &S,
     ground: &Ground,
-    stream: u8,
+    flow: u8,
     flight: &mut Flight,
     piece: &mut Vec<u8>,
     piece_bytes_max: usize,
 ) -> Result<PieceEnd, Fault> {
+    let (place, stream) = place_and_stream(flow);
     while let Some(found) = walk.next(storage, ground)? {
-        if found.header.stream != stream {
+        if usize::from(found.header.stream) != stream || !is_for(found.header.flags, place) {
             continue;
         }
         let frame = walk.frame();

@@ -6,24 +6,34 @@
 //!
 //! ```text
 //!      0  header, two copies            (at 0 and 2048, 48 bytes each; written once, when the file is made)
-//!   4096  cursor slot A                 (2176 bytes used)
+//!   4096  cursor slot A                 (384 to 4096 bytes used)
 //!   8192  cursor slot B
 //!  12288  data area                     (to the end of the file, rounded down to a multiple of 8)
 //! ```
 //!
 //! The file has its full size from the start and never grows.
 //!
-//! **Header copy.** 0 magic `omsdring` · 8 version u32 (1) · 12 zero u32 · 16 file size u64 · 24 salt u64 · 32 time
+//! **Header copy.** 0 magic `omsdring` · 8 version u32 (2) · 12 zero u32 · 16 file size u64 · 24 salt u64 · 32 time
 //! made, µs u64 · 40 zero u32 · 44 CRC-32 of bytes 0..44. Magic and version are read before the checksum, so that a
 //! later format can be named. One good copy is enough; the other is repaired. If both are bad, a good cursor slot
 //! stands in: it repeats size and salt.
 //!
-//! **Cursor slot.** 0 magic `omsdslot` · 8 generation u64 · 16 salt u64 · 24 file size u64 · 32 tail position u64 · 40
-//! tail sequence u64 · 48 head position u64 · 56 head sequence u64 · 64 lost, stream unknown u64 · 72 time made, µs u64
-//! · 80 zeros · 124 CRC-32 of bytes 0..124 and 128..2176 · 128 eight streams of 256 bytes each, laid out in
-//! [`super::cursor`]. The valid slot with the higher generation counts. Between two syncs only one of the slots is
+//! **Cursor slot.** 0 magic `omsdflow` · 8 generation u64 · 16 salt u64 · 24 file size u64 · 32 tail position u64 · 40
+//! tail sequence u64 · 48 head position u64 · 56 head sequence u64 · 64 lost, flow unknown u64 · 72 time made, µs u64
+//! · 80 number of flows u8 · 81 number of destinations u8 · 82 zeros · 124 CRC-32 of bytes 0..124 and 128 to the end of the
+//! flows · 128 four destinations of 64 bytes each · 384 the flows, 232 bytes each; both laid out in [`super::cursor`]. Flows to which
+//! nothing ever happened are left out. The valid slot with the higher generation counts. Between two syncs only one of the slots is
 //! written, and it is the one whose contents are older than the last sync: whatever a power cut makes of it, the other
-//! is whole.
+//! is whole. A slot lies in one page, so that a kill leaves it as it was or whole.
+//!
+//! **Destinations.** A frame is stored once. Each destination has a place, 0 to 3, that stays the same as long as it is
+//! configured, and for each stream a mark from which on frames wait for it. It is recognised by the hash of its name. A new one
+//! begins at the head. One that is gone gives its frames up, and its place when another needs it.
+//!
+//! **Format 1** had one destination. Its header says 1 and its slots begin with `omsdslot`: the same up to byte 80, then zeros to
+//! the CRC-32, then at 128 eight streams of 256 bytes each, the first 232 as a flow's (whose place is 0). Such a file is
+//! opened as it is: the slot that is written next is a new one, then, once that is synced, the header. Both kinds of slots are read
+//! whatever the header says, so a crash in between changes nothing.
 //!
 //! **Positions.** A position is a number of bytes ever appended; the byte at position `p` lies at file offset
 //! 12288 + `p` mod size of the data area. A frame may run over the end of the area and continue at its beginning.
@@ -34,7 +44,7 @@
 //! ```text
 //!      0  mark u16        the salt's lowest 16 bits: a cheap first look, which hostile payloads cannot fake in bulk
 //!      2  stream u8       0 to 7
-//!      3  flags u8        bit 0: the message was longer than the limit and was cut
+//!      3  flags u8        bit 0: the message was longer than the limit and was cut; bit 4 + n: not for the destination at place n
 //!      4  length u32      of the payload, bytes
 //!      8  sequence u64    all streams together, from 1, growing along the ring; numbers may be missing
 //!     16  received u64    µs since 1970
@@ -52,9 +62,9 @@
 //! 2. *Committed*: written; survives the death of the process.
 //! 3. *Synced*: survives a power cut.
 //! 4. *Handed* to an upload, perhaps several times.
-//! 5. *Settled*: its stream's `next` mark has passed it (sent, refused, discarded).
+//! 5. *Settled*: the `next` mark of each of its flows has passed it (sent, refused, discarded).
 //! 6. *Overwritten*: the tail has passed it. The tail in the slot moves before the bytes are written over. A frame that
-//!    reaches this without being settled is counted by stream.
+//!    reaches this without being settled is counted, in each flow that still waited for it.
 //!
 //! # After a crash
 //!
@@ -63,22 +73,37 @@
 //! finds:
 //!
 //! - sequence below the slot's tail: stale;
-//! - growing from one to the next: kept; pending if its stream's `next` mark has not passed it;
+//! - growing from one to the next: kept; pending in those of its flows whose `next` mark has not passed it;
 //! - a fall in the middle means that newer frames had already been written over the tail before the slot that said so
 //!   reached the disk. The end of the newest frame is then the head, and a second walk starts there: physical order
 //!   from the head is order of age.
 //!
 //! What the slot knew as pending and the walk did not find is counted: overwritten after a fall, otherwise corrupt.
-//! Numbers missing among frames newer than the slot are counted without a stream. Frames after the last sync that left
-//! no trace are not counted: nothing says that they were there.
+//! Numbers missing among frames newer than the slot are counted without a flow. Frames after the last sync that left
+//! no trace are not counted: nothing says that they were there. If neither slot can be read, nobody knows the destinations: all
+//! frames are pending again for the first; those that are not for the place 0 are counted without a flow.
 
 use super::layout::{read_u32, read_u64};
-use crate::limits::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, STREAMS_MAX};
+use crate::limits::{DESTINATIONS_MAX, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, STREAMS_MAX};
 use alloc::vec::Vec;
 use crc32fast::Hasher;
 
 /// Flag: the message was longer than the limit; what is here is its beginning.
 pub const CUT: u8 = 1;
+/// Shift of the flags that keep a frame from destinations.
+const EXCEPT_SHIFT: u32 = 4;
+
+const _: () = assert!(EXCEPT_SHIFT as usize + DESTINATIONS_MAX == 8);
+
+/// The flags that keep a frame from the destinations at these places: bit n is place n.
+pub fn except(places: u8) -> u8 {
+    places << EXCEPT_SHIFT
+}
+
+/// Whether a frame with these flags is for the destination at this place.
+pub fn is_for(flags: u8, place: usize) -> bool {
+    flags >> EXCEPT_SHIFT >> place & 1 == 0
+}
 
 /// Sequences and positions at or above this are taken for damage: 146,000 years at a million a second.
 pub const NUMBER_MAX: u64 = 1 << 62;
@@ -88,7 +113,7 @@ pub const NUMBER_MAX: u64 = 1 << 62;
 pub struct Header {
     /// Which stream, 0 to 7.
     pub stream: u8,
-    /// See [`CUT`]; the ring does not interpret them.
+    /// See [`CUT`] and [`except`].
     pub flags: u8,
     /// Bytes of the payload.
     pub length: u32,

@@ -32,7 +32,7 @@ pub struct Shown<'a> {
     pub header: Header,
     /// The record.
     pub payload: &'a [u8],
-    /// Whether it still waits to be delivered.
+    /// Whether it still waits to be delivered, to one destination at least.
     pub pending: bool,
 }
 
@@ -48,13 +48,12 @@ pub fn dump<S: Storage>(storage: &S, mut each: impl FnMut(&Shown<'_>) -> bool) -
     let Recovered { ground, cursor, .. } = recover(storage, 0, &mut Vec::new())?;
     let mut walk = Walk::new(cursor.tail, cursor.head.position, Vec::new());
     while let Some(found) = walk.next(storage, &ground)? {
-        let stream = cursor.streams.get(usize::from(found.header.stream));
         let shown = Shown {
             at: found.at,
             offset: ground.layout.offset(found.at.position),
             header: found.header,
             payload: walk.frame().get(FRAME_HEADER_BYTES..).unwrap_or_default(),
-            pending: stream.is_some_and(|stream| found.at.sequence >= stream.next.sequence),
+            pending: cursor.waiting_for(&found).next().is_some(),
         };
         if !each(&shown) {
             break;
@@ -93,10 +92,18 @@ impl Look {
         writeln!(out, "size       {} bytes, {} for frames", ground.layout.file_bytes, ground.layout.data_bytes)?;
         writeln!(out, "kept       {frames} frames, {used} bytes")?;
         writeln!(out, "sequences  {} to {}", cursor.tail.sequence, cursor.head.sequence - 1)?;
-        for (number, (state, pending)) in (0u8..).zip(cursor.streams.iter().zip(pending)) {
+        let flows =
+            cursor.accounts.iter().flat_map(|account| (0u8..).zip(&account.streams).map(move |it| (account, it)));
+        let mut shown = "";
+        for ((account, (number, state)), pending) in flows.zip(pending) {
             let counters = &state.counters;
             if counters.received == 0 && counters.lost() == 0 {
                 continue;
+            }
+            if account.name != shown {
+                let removed = if account.in_use { "" } else { " (removed)" };
+                writeln!(out, "to {}{removed}", account.name)?;
+                shown = &account.name;
             }
             writeln!(out, "{}", name(number))?;
             writeln!(out, "  pending {} records, {} bytes", pending.records, pending.bytes)?;

@@ -6,8 +6,10 @@ use core::ops::Range;
 
 /// First bytes of every ring file.
 pub const MAGIC: [u8; 8] = *b"omsdring";
-/// The format this program writes, and the only one it reads.
-pub const VERSION: u32 = 1;
+/// The format this program writes.
+pub const VERSION: u32 = 2;
+/// The format before it, which knew one destination: its cursor slots are other, all else is the same.
+pub const VERSION_1: u32 = 1;
 /// Where the header's two copies begin.
 pub const HEADER_OFFSETS: [u64; 2] = [0, 2048];
 /// Bytes of one copy of the header.
@@ -74,6 +76,8 @@ pub struct FileHeader {
 pub enum Parsed {
     /// A header of this format.
     Good(FileHeader),
+    /// A header of format 1, which is read and then written anew.
+    Earlier(FileHeader),
     /// A ring file's header, in a format of this number.
     OtherVersion(u32),
     /// Begins like a ring file, but the checksum is wrong.
@@ -108,14 +112,14 @@ impl FileHeader {
         }
         if super::frame::checksum(&[&bytes[..44]]) != read_u32(bytes, 44) {
             let version = read_u32(bytes, 8);
-            return if version == VERSION { Parsed::Damaged } else { Parsed::OtherVersion(version) };
+            let ours = version == VERSION || version == VERSION_1;
+            return if ours { Parsed::Damaged } else { Parsed::OtherVersion(version) };
         }
+        let header =
+            FileHeader { file_bytes: read_u64(bytes, 16), salt: read_u64(bytes, 24), created_us: read_u64(bytes, 32) };
         match read_u32(bytes, 8) {
-            VERSION => Parsed::Good(FileHeader {
-                file_bytes: read_u64(bytes, 16),
-                salt: read_u64(bytes, 24),
-                created_us: read_u64(bytes, 32),
-            }),
+            VERSION => Parsed::Good(header),
+            VERSION_1 => Parsed::Earlier(header),
             version => Parsed::OtherVersion(version),
         }
     }

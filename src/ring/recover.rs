@@ -1,12 +1,11 @@
 //! What a ring file holds, found again from its bytes. Reads only; the story is told in [`super::frame`].
 
-use super::cursor::{Cursor, Loss, Mark, SLOT_BYTES, StreamState};
+use super::cursor::{Cursor, FLOW_NUMBERS, Loss, Mark, SLOT_BYTES, StreamState, flow};
 use super::file::Pending;
-use super::frame::{NUMBER_MAX, Seal};
-use super::layout::{FileHeader, HEADER_BYTES, HEADER_OFFSETS, Layout, Parsed, SLOT_OFFSETS};
+use super::frame::{NUMBER_MAX, Seal, is_for};
+use super::layout::{FileHeader, HEADER_BYTES, HEADER_OFFSETS, Layout, Parsed, SLOT_OFFSETS, VERSION};
 use super::storage::{Fault, Storage};
 use super::walk::{Found, Ground, Walk};
-use crate::limits::STREAMS_MAX;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -47,7 +46,9 @@ impl fmt::Display for OpenError {
             OpenError::Fault(fault) => fault.fmt(f),
             OpenError::Blank => f.write_str("the file is blank"),
             OpenError::NotARing => f.write_str("the file is not a ring"),
-            OpenError::OtherVersion(version) => write!(f, "the ring has format {version}, this program reads format 1"),
+            OpenError::OtherVersion(version) => {
+                write!(f, "the ring has format {version}, this program reads up to {VERSION}")
+            }
             OpenError::Damaged => f.write_str("header and cursor slots are damaged"),
             OpenError::TooSmall(bytes) => write!(f, "{bytes} bytes are too few for a ring"),
         }
@@ -63,12 +64,14 @@ pub struct Recovered {
     pub cursor: Cursor,
     /// Which slot that was; `None`: neither was readable.
     pub slot: Option<usize>,
-    /// Pending frames of each stream.
-    pub pending: [Pending; STREAMS_MAX],
+    /// Pending frames of each flow.
+    pub pending: [Pending; FLOW_NUMBERS],
     /// True if the slot does not say all that was found out, and had better be written before anything is overwritten.
     pub changed: bool,
-    /// True if a copy of the header has to be written again.
+    /// True if a copy of the header is damaged.
     pub header_damaged: bool,
+    /// True if the header has to be written again: damaged, or of the format before this.
+    pub header_outdated: bool,
     /// Frames kept, pending or settled.
     pub frames: u64,
     /// Places between tail and head where no frame stands, each of any length.
@@ -82,7 +85,7 @@ pub struct Recovered {
 /// Finds out what the file holds. `now_us` is the time given to losses whose own is unknown. `window` is memory to use.
 pub fn recover<S: Storage>(storage: &S, now_us: u64, window: &mut Vec<u8>) -> Result<Recovered, OpenError> {
     let slots = [read_slot(storage, 0)?, read_slot(storage, 1)?];
-    let (header, header_damaged) = read_header(storage, &slots)?;
+    let (header, state) = read_header(storage, &slots)?;
     let layout = Layout::new(header.file_bytes).ok_or(OpenError::Damaged)?;
     let ground = Ground { layout, seal: Seal::new(header.salt) };
     let ours = slots.map(|slot| slot.filter(|s| s.salt == header.salt && s.file_bytes == header.file_bytes));
@@ -93,7 +96,7 @@ pub fn recover<S: Storage>(storage: &S, now_us: u64, window: &mut Vec<u8>) -> Re
     };
     let cursor = cursor.unwrap_or_else(|| Cursor::new(header.salt, header.file_bytes, header.created_us));
     let survey = Survey::take(storage, &ground, &cursor, window)?;
-    let recovered = survey.into_recovered(ground, cursor, slot, header_damaged, now_us);
+    let recovered = survey.into_recovered(ground, cursor, slot, state, now_us);
     // A file made by hand could leave no room to count on.
     let Cursor { generation, head, .. } = recovered.cursor;
     let absurd = [generation, head.position, head.sequence].into_iter().any(|number| number > NUMBER_MAX / 2);
@@ -112,21 +115,40 @@ pub fn read_slot<S: Storage>(storage: &S, index: usize) -> Result<Option<Cursor>
     Ok(Cursor::decode(&bytes))
 }
 
-/// The header, from a good copy or else from a slot; and whether a copy is bad.
-fn read_header<S: Storage>(storage: &S, slots: &[Option<Cursor>; 2]) -> Result<(FileHeader, bool), OpenError> {
+/// How the header's copies were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copies {
+    Good,
+    /// Whole, but not both of this format.
+    Earlier,
+    Damaged,
+}
+
+/// The header, from a good copy or else from a slot.
+fn read_header<S: Storage>(storage: &S, slots: &[Option<Cursor>; 2]) -> Result<(FileHeader, Copies), OpenError> {
     let mut copies = [Parsed::Blank; 2];
     for (copy, offset) in copies.iter_mut().zip(HEADER_OFFSETS) {
         let mut bytes = [0; HEADER_BYTES];
         storage.read_at(offset, &mut bytes)?;
         *copy = FileHeader::parse(&bytes);
     }
-    for copy in copies {
-        if let Parsed::Good(header) = copy {
-            return Ok((header, copies[0] != copies[1]));
-        }
+    let headers = copies.map(|copy| match copy {
+        Parsed::Good(header) | Parsed::Earlier(header) => Some(header),
+        _ => None,
+    });
+    if let Some(header) = headers[0].or(headers[1]) {
+        let state = match copies {
+            _ if headers[0] != headers[1] => Copies::Damaged,
+            [Parsed::Good(_), Parsed::Good(_)] => Copies::Good,
+            _ => Copies::Earlier,
+        };
+        return Ok((header, state));
     }
     if let Some(slot) = newest(slots).and_then(|index| slots[index].as_ref()) {
-        return Ok((FileHeader { file_bytes: slot.file_bytes, salt: slot.salt, created_us: slot.created_us }, true));
+        return Ok((
+            FileHeader { file_bytes: slot.file_bytes, salt: slot.salt, created_us: slot.created_us },
+            Copies::Damaged,
+        ));
     }
     Err(match copies {
         [Parsed::OtherVersion(version), Parsed::OtherVersion(_)] => OpenError::OtherVersion(version),
@@ -146,9 +168,11 @@ struct Survey {
     gaps: u64,
     gap_bytes: u64,
     unattributed: u64,
-    known: [u64; STREAMS_MAX],
-    pending: [Pending; STREAMS_MAX],
-    next: [Option<Mark>; STREAMS_MAX],
+    /// Frames that are for no destination that is known.
+    orphans: u64,
+    known: [u64; FLOW_NUMBERS],
+    pending: [Pending; FLOW_NUMBERS],
+    next: [Option<Mark>; FLOW_NUMBERS],
 }
 
 impl Survey {
@@ -199,13 +223,22 @@ impl Survey {
         self.unattributed += found.at.sequence.saturating_sub(expected);
         self.first.get_or_insert(found.at);
         self.end = Some(found.end);
-        let index = usize::from(found.header.stream);
-        let (Some(stream), Some(pending)) = (cursor.streams.get(index), self.pending.get_mut(index)) else { return };
-        if found.at.sequence >= stream.next.sequence {
-            pending.add(found.header.padded_bytes() as u64);
-            self.known[index] += u64::from(found.at.sequence < cursor.head.sequence);
-            self.next[index].get_or_insert(found.at);
+        let stream = found.header.stream;
+        let mut wanted = false;
+        for (place, account) in cursor.accounts.iter().enumerate() {
+            let index = usize::from(flow(place, stream));
+            let Some(state) = account.streams.get(usize::from(stream)) else { continue };
+            if !account.in_use || !is_for(found.header.flags, place) {
+                continue;
+            }
+            wanted = true;
+            if found.at.sequence >= state.next.sequence {
+                self.pending[index].add(found.header.padded_bytes() as u64);
+                self.known[index] += u64::from(found.at.sequence < cursor.head.sequence);
+                self.next[index].get_or_insert(found.at);
+            }
         }
+        self.orphans += u64::from(!wanted);
     }
 
     fn into_recovered(
@@ -213,7 +246,7 @@ impl Survey {
         ground: Ground,
         mut cursor: Cursor,
         slot: Option<usize>,
-        header_damaged: bool,
+        copies: Copies,
         now_us: u64,
     ) -> Recovered {
         let before = cursor.clone();
@@ -223,12 +256,12 @@ impl Survey {
         } else {
             cursor.tail = cursor.head;
         }
-        if slot.is_some() {
-            cursor.lost_unattributed = cursor.lost_unattributed.saturating_add(self.unattributed);
-        }
+        let lost = if slot.is_some() { self.unattributed } else { self.orphans };
+        cursor.lost_unattributed = cursor.lost_unattributed.saturating_add(lost);
         let loss = if self.fell { Loss::Overwritten } else { Loss::Corrupt };
         let mut missing = 0_u64;
-        for (index, stream) in cursor.streams.iter_mut().enumerate() {
+        let streams = cursor.accounts.iter_mut().flat_map(|account| &mut account.streams);
+        for (index, stream) in streams.enumerate() {
             let lost = account(stream, self.known[index], self.pending[index], loss, now_us);
             missing = missing.saturating_add(lost);
             stream.next = self.next[index].unwrap_or(cursor.head);
@@ -239,7 +272,8 @@ impl Survey {
             cursor,
             slot,
             pending: self.pending,
-            header_damaged,
+            header_damaged: copies == Copies::Damaged,
+            header_outdated: copies != Copies::Good,
             frames: self.frames,
             gaps: self.gaps,
             gap_bytes: self.gap_bytes,
@@ -248,7 +282,7 @@ impl Survey {
     }
 }
 
-/// Brings a stream's counters in line with its frames: what its slot knew (`known` of them were found) and what came
+/// Brings a flow's counters in line with its frames: what its slot knew (`known` of them were found) and what came
 /// later. Returns how many are missing.
 fn account(stream: &mut StreamState, known: u64, pending: Pending, loss: Loss, now_us: u64) -> u64 {
     let in_slot = stream.counters.received.saturating_sub(stream.counters.settled());

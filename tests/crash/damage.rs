@@ -150,9 +150,9 @@ fn what_is_no_ring_of_this_format_is_refused_and_left_alone() {
     let mut later = vec![0; good.len()];
     for offset in HEADER_OFFSETS.map(|offset| usize::try_from(offset).unwrap()) {
         later[offset..offset + 8].copy_from_slice(b"omsdring");
-        later[offset + 8] = 2;
+        later[offset + 8] = 3;
     }
-    check_refused(later, OpenError::OtherVersion(2));
+    check_refused(later, OpenError::OtherVersion(3));
     check_refused(vec![b'{'; 20_000], OpenError::NotARing);
     let mut damaged = good;
     damaged[20] ^= 1;

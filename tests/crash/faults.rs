@@ -30,7 +30,7 @@ fn check_outage(fault: Fault) {
             Ok(_) => kept += 1,
             Err(error) => {
                 assert_eq!(error, AppendError::Fault(fault));
-                ring.count(0, Loss::Dropped, 1, 2);
+                ring.count(0, 0, Loss::Dropped, 1, 2);
                 refused += 1;
             }
         }

@@ -5,10 +5,10 @@ use crate::every_write::{check_sum, pending};
 use crate::random::{Random, Where, from_environment, seed};
 use crate::storage::Disk;
 use omsd::limits::{RING_BYTES_MAX, STREAMS_MAX};
-use omsd::ring::cursor::Cursor;
+use omsd::ring::cursor::{Account, Cursor};
 use omsd::ring::frame::{Header, Seal};
 use omsd::ring::layout::{DATA_OFFSET, FileHeader, HEADER_OFFSETS, Layout, SLOT_OFFSETS};
-use omsd::ring::{Mark, Ring, inspect};
+use omsd::ring::{Mark, Ring, flow, inspect};
 
 const DATA: usize = 12288;
 const _: () = assert!(DATA as u64 == DATA_OFFSET);
@@ -101,7 +101,12 @@ fn slot(salt: u64, file_bytes: u64, random: &mut Random) -> Cursor {
         sequence: cursor.tail.sequence.saturating_add(random.below(50)),
     };
     cursor.lost_unattributed = number(random);
-    for stream in &mut cursor.streams {
+    for _ in 0..random.below(4) {
+        let mut account = Account::new(cursor.head);
+        (account.key, account.in_use) = (number(random), random.one_in(2));
+        cursor.accounts.push(account);
+    }
+    for stream in cursor.accounts.iter_mut().flat_map(|account| &mut account.streams) {
         let sequence = random.below(cursor.head.sequence.saturating_add(2));
         stream.next = Mark { position: number(random), sequence };
         stream.handed_through = number(random);
@@ -130,7 +135,7 @@ fn check(bytes: Vec<u8>, random: &mut Random) {
         check_sum_unless_absurd(&ring, stream);
     }
     for number in 0..100 {
-        ring.append(number % 8, 0, 2, &[b"life goes on, whatever the file said"]).unwrap();
+        ring.append(number % 4, 0, 2, &[b"life goes on, whatever the file said"]).unwrap();
         if number % 7 == 0 {
             ring.commit().unwrap();
         }
@@ -141,6 +146,20 @@ fn check(bytes: Vec<u8>, random: &mut Random) {
     let (mut ring, _) = Ring::open(&mut disk.clone(), file_bytes, 1, 1).expect("a ring that worked opens again");
     assert_eq!(ring.head(), expected);
     assert!(!pending_of_sane(&mut ring).is_empty());
+    check_attach(ring, random);
+}
+
+/// Whatever destinations a file speaks of, those that are named get their places, each its own, and records.
+fn check_attach(mut ring: crate::every_write::SimRing, random: &mut Random) {
+    let names = ["one", "two", "three", "four"];
+    let names = &names[..1 + random.index(4)];
+    let places = ring.attach(names, 2).places;
+    assert!(places.len() == names.len() && places.iter().enumerate().all(|(at, place)| !places[..at].contains(place)));
+    ring.append(0, 0, 2, &[b"for all of them"]).unwrap();
+    ring.sync().unwrap();
+    for place in places {
+        assert!(ring.pending(flow(place, 0)).records > 0);
+    }
 }
 
 /// Counters next to the end of numbers stay there instead of adding up.

@@ -1,16 +1,18 @@
-//! The ring beside a plain queue, for long: random append, commit, read, settle, kill and restart, and now and then
+//! The ring beside plain queues, one for each stream and destination, for long: random append, commit, read, settle, kill and restart, and now and then
 //! damage.
 
 use crate::every_write::{SimRing, check_sum, payload};
 use crate::random::{Random, Where, from_environment, seed};
 use crate::storage::Disk;
 use omsd::ring::layout::DATA_OFFSET;
-use omsd::ring::{Ring, frame};
+use omsd::ring::{Ring, flow, frame};
 use std::collections::VecDeque;
 
 const STREAMS: u8 = 3;
+/// The streams' flows to two destinations.
+const FLOWS: [u8; 6] = [0, 1, 2, 8, 9, 10];
 
-/// What a stream of the ring should be: its pending records, oldest first, and what became of the others.
+/// What a flow of the ring should be: its pending records, oldest first, and what became of the others.
 #[derive(Debug, Default)]
 struct Queue {
     pending: VecDeque<(u64, Vec<u8>)>,
@@ -24,7 +26,8 @@ struct Queue {
 struct Model {
     disk: Disk,
     ring: Option<SimRing>,
-    queues: [Queue; STREAMS as usize],
+    /// By the number of the flow.
+    queues: [Queue; 16],
     /// Frames below this are in the file.
     committed: u64,
     ring_bytes: u64,
@@ -39,7 +42,9 @@ impl Model {
         let mut random = Random::new(seed);
         let ring_bytes = DATA_OFFSET + random.within(256..6000);
         let disk = Disk::default();
-        let (ring, _) = Ring::open(&mut disk.clone(), ring_bytes, random.next(), 1).unwrap();
+        let (mut ring, _) = Ring::open(&mut disk.clone(), ring_bytes, random.next(), 1).unwrap();
+        assert_eq!(ring.attach(&["old", "new"], 1).places, [0, 1]);
+        ring.commit().unwrap();
         let queues = Default::default();
         Model { disk, ring: Some(ring), queues, committed: 1, ring_bytes, random, number: 0, damaged: false }
     }
@@ -50,6 +55,7 @@ impl Model {
 
     fn step(&mut self, damage: bool) {
         let stream = u8::try_from(self.random.below(u64::from(STREAMS))).unwrap();
+        let flow = FLOWS[self.random.index(FLOWS.len())];
         match self.random.below(100) {
             0..=49 => self.append(stream),
             50..=64 => self.commit(),
@@ -57,9 +63,9 @@ impl Model {
                 self.ring().sync().unwrap();
                 self.committed = self.ring().head().sequence;
             }
-            70..=79 => self.read_chunk(stream),
-            80..=91 => self.settle(stream, true),
-            92..=95 => self.settle(stream, false),
+            70..=79 => self.read_chunk(flow),
+            80..=91 => self.settle(flow, true),
+            92..=95 => self.settle(flow, false),
             96 | 97 => self.restart(),
             98 => self.ring().release_memory(),
             _ if damage => self.damage(),
@@ -75,10 +81,14 @@ impl Model {
         let length = if self.random.one_in(20) { self.random.index(largest + 1) } else { self.random.index(80) };
         let payload = payload(self.number, length.min(largest));
         let split = self.random.index(payload.len() + 1);
-        let sequence = self.ring().append(stream, 0, 5, &[&payload[..split], &payload[split..]]).unwrap();
-        let queue = &mut self.queues[usize::from(stream)];
-        queue.pending.push_back((sequence, payload));
-        queue.received += 1;
+        let except = if self.random.one_in(8) { 1 << self.random.below(2) } else { 0 };
+        let parts = [&payload[..split], &payload[split..]];
+        let sequence = self.ring().append(stream, frame::except(except), 5, &parts).unwrap();
+        for place in (0..2).filter(|place| except >> place & 1 == 0) {
+            let queue = &mut self.queues[usize::from(flow(place, stream))];
+            queue.pending.push_back((sequence, payload.clone()));
+            queue.received += 1;
+        }
     }
 
     fn commit(&mut self) {
@@ -87,32 +97,32 @@ impl Model {
     }
 
     /// Hands over a chunk and compares it, frame by frame, with the front of the queue.
-    fn read_chunk(&mut self, stream: u8) {
+    fn read_chunk(&mut self, flow: u8) {
         let (bytes, records) = (self.random.within(1..800), self.random.within(1..12));
         let piece_bytes = self.random.index(300);
-        if self.ring().flight(stream).is_some() || !self.ring().begin_chunk(stream, bytes, records) {
+        if self.ring().flight(flow).is_some() || !self.ring().begin_chunk(flow, bytes, records) {
             return;
         }
         let mut chunk = Vec::new();
         loop {
             let mut piece = Vec::new();
-            let done = self.ring().next_piece(stream, &mut piece, piece_bytes).unwrap().done;
+            let done = self.ring().next_piece(flow, &mut piece, piece_bytes).unwrap().done;
             chunk.extend_from_slice(&piece);
             if done {
                 break;
             }
             if self.random.one_in(3) {
-                self.append((stream + 1) % STREAMS);
+                self.append((flow + 1) % STREAMS);
                 self.commit();
-                self.forget_overwritten_but_for(Some(stream));
+                self.forget_overwritten_but_for(Some(flow));
             }
         }
-        self.compare_chunk(stream, &chunk, records);
+        self.compare_chunk(flow, &chunk, records);
     }
 
-    fn compare_chunk(&mut self, stream: u8, chunk: &[u8], records: u64) {
+    fn compare_chunk(&mut self, flow: u8, chunk: &[u8], records: u64) {
         let damaged = self.damaged;
-        let queue = &mut self.queues[usize::from(stream)];
+        let queue = &mut self.queues[usize::from(flow)];
         let (mut rest, mut count, mut bytes) = (chunk, 0, 0);
         let mut expected = queue.pending.iter();
         while let Some((header, payload, after)) = frame::split(rest) {
@@ -120,7 +130,7 @@ impl Model {
             while damaged && wanted.is_some_and(|(sequence, _)| *sequence < header.sequence) {
                 wanted = expected.next();
             }
-            assert_eq!(wanted.map(|(s, p)| (*s, &p[..])), Some((header.sequence, payload)), "stream {stream}");
+            assert_eq!(wanted.map(|(s, p)| (*s, &p[..])), Some((header.sequence, payload)), "flow {flow}");
             bytes += header.frame_bytes();
             count += 1;
             rest = after;
@@ -128,19 +138,19 @@ impl Model {
         assert_eq!(rest, b"");
         assert!(count <= records);
         assert!(count > 0 || damaged);
-        let flight = self.ring.as_ref().unwrap().flight(stream).copied().unwrap_or_default();
+        let flight = self.ring.as_ref().unwrap().flight(flow).copied().unwrap_or_default();
         assert_eq!((flight.records, flight.bytes), (count, bytes as u64));
         queue.flight = usize::try_from(count).unwrap();
     }
 
-    fn settle(&mut self, stream: u8, delivered: bool) {
-        let Some(last) = self.ring().flight(stream).map(|flight| flight.last) else { return };
+    fn settle(&mut self, flow: u8, delivered: bool) {
+        let Some(last) = self.ring().flight(flow).map(|flight| flight.last) else { return };
         if delivered {
-            self.ring().acknowledge(stream).unwrap();
+            self.ring().acknowledge(flow).unwrap();
         } else {
-            self.ring().put_back(stream);
+            self.ring().put_back(flow);
         }
-        let queue = &mut self.queues[usize::from(stream)];
+        let queue = &mut self.queues[usize::from(flow)];
         queue.flight = 0;
         if delivered {
             while queue.pending.front().is_some_and(|(sequence, _)| *sequence <= last) {
@@ -160,7 +170,8 @@ impl Model {
             self.commit();
         }
         drop(self.ring.take());
-        let (ring, opened) = Ring::open(&mut self.disk.clone(), self.ring_bytes, 0, 1).unwrap();
+        let (mut ring, opened) = Ring::open(&mut self.disk.clone(), self.ring_bytes, 0, 1).unwrap();
+        assert_eq!(ring.attach(&["new", "old"], 1).places, [1, 0]);
         assert!(!opened.created);
         assert!(self.damaged || opened.missing == 0);
         let head = ring.head().sequence;
@@ -191,9 +202,9 @@ impl Model {
 
     fn forget_overwritten_but_for(&mut self, reading: Option<u8>) {
         let tail = self.ring.as_ref().unwrap().tail().sequence;
-        for (stream, queue) in (0u8..).zip(&mut self.queues) {
-            let last = self.ring.as_ref().unwrap().flight(stream).map_or(0, |flight| flight.last);
-            if reading == Some(stream) {
+        for (flow, queue) in (0u8..).zip(&mut self.queues) {
+            let last = self.ring.as_ref().unwrap().flight(flow).map_or(0, |flight| flight.last);
+            if reading == Some(flow) {
                 // Frames that the reader had not come to are gone; those it has are in flight.
                 let flown = queue.pending.iter().take_while(|(sequence, _)| *sequence <= last).count();
                 while queue.pending.get(flown).is_some_and(|(sequence, _)| *sequence < tail) {
@@ -212,17 +223,17 @@ impl Model {
 
     fn compare(&mut self) {
         let ring = self.ring.as_ref().unwrap();
-        for (stream, queue) in (0u8..).zip(&self.queues) {
-            check_sum(ring, stream);
-            let counters = ring.stream(stream).unwrap().counters;
+        for (flow, queue) in FLOWS.map(|flow| (flow, &self.queues[usize::from(flow)])) {
+            check_sum(ring, flow);
+            let counters = ring.stream(flow).unwrap().counters;
             if self.damaged {
                 continue;
             }
-            let pending = ring.pending(stream);
+            let pending = ring.pending(flow);
             let bytes: u64 = queue.pending.iter().map(|(_, payload)| SimRing::record_bytes(payload.len())).sum();
-            assert_eq!((pending.records, pending.bytes), (queue.pending.len() as u64, bytes), "stream {stream}");
+            assert_eq!((pending.records, pending.bytes), (queue.pending.len() as u64, bytes), "flow {flow}");
             let ours = (counters.received, counters.sent, counters.overwritten, counters.corrupt);
-            assert_eq!(ours, (queue.received, queue.sent, queue.overwritten, 0), "stream {stream}");
+            assert_eq!(ours, (queue.received, queue.sent, queue.overwritten, 0), "flow {flow}");
         }
     }
 }

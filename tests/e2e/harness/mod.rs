@@ -18,7 +18,7 @@ pub use omsd::{Omsd, Output, command, run};
 pub use peers::{Rsyslog, SyslogNg, logger, send_over_tcp};
 pub use proxy::Proxy;
 pub use servers::Server;
-pub use site::{Site, Source, mode, temp_dir};
+pub use site::{OTHER_WORKSPACE, Site, Source, mode, temp_dir};
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -85,7 +85,7 @@ impl Site {
     /// The same with a stand-in of this kind.
     pub fn with(options: Options) -> Self {
         let site = Self::bare(options);
-        let identity = identity();
+        let identity = identity(&site.standin.options().workspace_id);
         let status = Command::new("cp").arg("-a").arg(identity.dir.join("etc")).arg(&site.root).status();
         assert!(status.expect("cp runs").success(), "the identity is copied");
         let conf = site.etc("conf/omsadmin.conf");
@@ -94,6 +94,32 @@ impl Site {
         site.standin.adopt(identity.agent.clone());
         site.write_ca(site.standin.ca_pem());
         site
+    }
+
+    /// The same for [`OTHER_WORKSPACE`].
+    pub fn other() -> Self {
+        Self::with(Options { workspace_id: OTHER_WORKSPACE.to_owned(), ..Options::default() })
+    }
+
+    /// Onboards this host to the workspace of another installation, too; the primary one stays.
+    pub fn join(&self, other: &Site) {
+        let id = &other.standin.options().workspace_id;
+        let status = Command::new("cp").arg("-a").arg(other.etc(id)).arg(self.etc("")).status();
+        assert!(status.expect("cp runs").success(), "the identity is copied");
+        self.write_ca(&(self.standin.ca_pem().to_owned() + other.standin.ca_pem()));
+    }
+
+    /// Takes these stores as the one `<match>` of the configuration; each is the lines behind its type.
+    pub fn copy_to(&self, sources: &[Source], ring_keys: &str, stores: &[&str]) {
+        let store = |keys: &&str| format!("  <store>\n  type out_oms\n{COMMON}\n{ring_keys}\n{keys}\n  </store>\n");
+        const COMMON: &str =
+            "  ca_file /etc/opt/omsd/ca.pem\n  flush_interval 1s\n  retry_wait 1s\n  max_retry_wait 2s";
+        self.configure(sources, "");
+        let text = std::fs::read_to_string(self.conf()).expect("omsd.conf is there");
+        let sections = text.split("<match").next().unwrap_or_default().to_owned();
+        let stores: String = stores.iter().map(store).collect();
+        let text = format!("{sections}<match oms.**>\n  type copy\n{stores}</match>\n");
+        std::fs::write(self.conf(), text).expect("omsd.conf is written");
     }
 
     /// An empty root beside a stand-in: nothing is onboarded.
@@ -230,6 +256,13 @@ impl Site {
         streams.into_iter().find(|stream| stream["name"] == name).cloned().unwrap_or_default()
     }
 
+    /// The account of one stream on its way to the second destination; null before its first record.
+    pub fn other_stream(&self, name: &str) -> Value {
+        let status = self.status();
+        let streams = status["others"][0]["streams"].as_array().into_iter().flatten();
+        streams.into_iter().find(|stream| stream["name"] == name).cloned().unwrap_or_default()
+    }
+
     /// Waits until the service has seen what is wanted; fails with all it has seen.
     #[track_caller]
     pub fn wait(&self, what: &str, condition: impl FnMut(&Seen) -> bool) {
@@ -264,10 +297,13 @@ struct Identity {
     agent: Agent,
 }
 
-fn identity() -> &'static Identity {
-    static IDENTITY: OnceLock<Identity> = OnceLock::new();
-    IDENTITY.get_or_init(|| {
-        let site = Site::bare(Options::default());
+/// A workspace beside the default one.
+pub const OTHER_WORKSPACE: &str = "0c9f6c9e-3a52-4f0b-8a8e-6a1b4b7d5e21";
+
+fn identity(workspace_id: &str) -> &'static Identity {
+    static IDENTITIES: [OnceLock<Identity>; 2] = [OnceLock::new(), OnceLock::new()];
+    IDENTITIES[usize::from(workspace_id == OTHER_WORKSPACE)].get_or_init(|| {
+        let site = Site::bare(Options { workspace_id: workspace_id.to_owned(), ..Options::default() });
         let output = run(&mut site.onboard_command());
         assert!(output.status.success(), "onboarding failed: {output:?}");
         let agent = site.standin.seen().agents.first().expect("the service knows the agent").clone();

@@ -8,7 +8,7 @@ use omsd::limits::{APPEND_BUFFER_BYTES, READ_WINDOW_BYTES, STREAMS_MAX};
 use omsd::ring::cursor::SLOT_BYTES;
 use omsd::ring::frame::{Header, Seal, checksum, split};
 use omsd::ring::layout::{DATA_OFFSET, FileHeader, HEADER_BYTES, HEADER_OFFSETS, Parsed, SLOT_OFFSETS};
-use omsd::ring::{Fault, OpenError, Place, Ring, Storage, inspect};
+use omsd::ring::{Fault, OpenError, Place, Ring, Storage, flow, inspect};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -62,7 +62,8 @@ pub fn check(data: &[u8]) {
         return;
     }
     if let Some(kept) = kept {
-        assert_eq!(drain(&mut ring, kept.stream).last(), Some(&kept), "what was synced last is there");
+        let place = ring.accounts().iter().position(|account| account.in_use).expect("one was attached");
+        assert_eq!(drain(&mut ring, flow(place, kept.stream)).last(), Some(&kept), "what was synced last is there");
         check_accounts(&ring);
     }
 }
@@ -102,13 +103,17 @@ fn check_look(disk: &Disk) {
 
 /// received = sent + pending + every kind of loss, for each stream.
 fn check_accounts(ring: &Ring<Disk>) {
-    for stream in 0..STREAMS_MAX as u8 {
-        let counters = ring.stream(stream).expect("a stream").counters;
-        let pending = ring.pending(stream).records;
-        assert_eq!(counters.received, counters.settled().saturating_add(pending), "stream {stream}: {counters:?}");
+    for flow in 0..flows(ring) {
+        let counters = ring.stream(flow).expect("a flow").counters;
+        let pending = ring.pending(flow).records;
+        assert_eq!(counters.received, counters.settled().saturating_add(pending), "flow {flow}: {counters:?}");
     }
     assert!(ring.free_bytes() <= ring.data_bytes());
     assert!(ring.tail().position <= ring.head().position && ring.tail().sequence <= ring.head().sequence);
+}
+
+fn flows(ring: &Ring<Disk>) -> u8 {
+    (ring.accounts().len() * STREAMS_MAX) as u8
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -126,7 +131,13 @@ fn use_it(ring: &mut Ring<Disk>, input: &mut Input<'_>) -> Option<Kept> {
             break;
         }
         let stream = input.byte();
-        match input.byte() % 8 {
+        match input.byte() % 9 {
+            8 => {
+                let names = ["one", "two", "three", "four"];
+                let names = &names[usize::from(stream % 4)..];
+                let places = ring.attach(names, NOW_US).places;
+                assert_eq!(places.len(), names.len(), "each has a place");
+            }
             0..=2 => {
                 let payload = vec![b'p'; input.short() % 9000];
                 let _ = ring.append(stream % 9, stream, NOW_US, &[&payload]);
@@ -134,17 +145,19 @@ fn use_it(ring: &mut Ring<Disk>, input: &mut Input<'_>) -> Option<Kept> {
             3 => ring.commit().expect("the disk has room"),
             4 => ring.sync().expect("the disk has room"),
             5 => {
-                ring.begin_chunk(stream % 9, input.number(), u64::from(input.byte()));
+                ring.begin_chunk(stream % 33, input.number(), u64::from(input.byte()));
             }
             6 => {
                 piece.clear();
                 let bytes_max = input.short();
-                ring.next_piece(stream % 9, &mut piece, bytes_max).expect("the disk can be read");
+                ring.next_piece(stream % 33, &mut piece, bytes_max).expect("the disk can be read");
             }
             _ => settle(ring, stream),
         }
     }
-    (0..STREAMS_MAX as u8).for_each(|stream| ring.put_back(stream));
+    (0..flows(ring)).for_each(|flow| ring.put_back(flow));
+    ring.attach(&["one"], NOW_US);
+    assert!(ring.accounts().iter().filter(|account| account.in_use).count() == 1);
     check_accounts(ring);
     let kept = Kept { stream: 2, payload: b"\0<13>kept".to_vec(), sequence: ring.head().sequence };
     let sequence = ring.append(kept.stream, 0, NOW_US, &[&kept.payload]).expect("it is small");
@@ -154,8 +167,8 @@ fn use_it(ring: &mut Ring<Disk>, input: &mut Input<'_>) -> Option<Kept> {
 }
 
 fn settle(ring: &mut Ring<Disk>, stream: u8) {
-    let index = stream % 9;
-    match stream / 9 % 4 {
+    let index = stream % 33;
+    match stream / 33 % 4 {
         0 => ring.acknowledge(index),
         1 => ring.refuse(index),
         2 => ring.discard(index),
@@ -281,7 +294,9 @@ fn write(bytes: &mut Vec<u8>, at: usize, piece: &[u8]) {
 /// Makes a slot's checksum good. Source: the format document of the ring.
 fn sign_slot(bytes: &mut [u8], slot: usize) {
     const CRC: usize = 124;
-    if let Some(slot) = bytes.get_mut(slot..slot + SLOT_BYTES) {
+    const FLOWS: usize = 384;
+    let count = bytes.get(slot + 80).copied().map_or(0, usize::from);
+    if let Some(slot) = bytes.get_mut(slot..slot + (FLOWS + count * 232).min(SLOT_BYTES)) {
         let crc = checksum(&[&slot[..CRC], &slot[CRC + 4..]]);
         slot[CRC..CRC + 4].copy_from_slice(&crc.to_le_bytes());
     }
