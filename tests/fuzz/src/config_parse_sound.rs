@@ -5,7 +5,7 @@ use crate::memory::peak_bytes;
 use omsd::config::{Config, Destination, Diagnostic, Files, Listen, Severity, parse};
 use omsd::limits::{
     CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CONFIG_BYTES_MAX, CONFIG_DIAGNOSTICS_MAX, CONFIG_FILES_MAX, CONFIG_TIME_MS_MAX,
-    GATHER_MS_MAX, MESSAGE_BYTES_MAX, PERF_SOURCES_MAX, RING_BYTES_MAX, RING_BYTES_MIN, SOURCES_MAX,
+    DESTINATIONS_MAX, GATHER_MS_MAX, MESSAGE_BYTES_MAX, PERF_SOURCES_MAX, RING_BYTES_MAX, RING_BYTES_MIN, SOURCES_MAX,
 };
 use std::collections::BTreeMap;
 
@@ -188,9 +188,13 @@ fn check_config(config: &Config) {
         assert!((1..=CONFIG_TIME_MS_MAX).contains(&time), "{buffer:?}");
     }
     assert!(buffer.sync_ms <= CONFIG_TIME_MS_MAX && buffer.retry_wait_ms <= buffer.retry_wait_max_ms, "{buffer:?}");
-    if let Destination::Oms(files) = &config.destination {
-        let paths = [&files.omsadmin_conf, &files.certificate, &files.key, &files.proxy_conf];
-        paths.into_iter().for_each(|path| check_path(path));
+    assert!((1..=DESTINATIONS_MAX).contains(&config.targets.len()));
+    for (index, target) in config.targets.iter().enumerate() {
+        assert!(config.targets[..index].iter().all(|other| other.name != target.name), "{}", target.name);
+        if let Destination::Oms(files) = &target.destination {
+            let paths = [&files.omsadmin_conf, &files.certificate, &files.key, &files.proxy_conf];
+            paths.into_iter().for_each(|path| check_path(path));
+        }
     }
 }
 
