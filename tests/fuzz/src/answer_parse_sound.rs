@@ -168,7 +168,7 @@ fn check_judged(data: &[u8]) {
 
 /// The topology service's answer, and the files that onboarding finds.
 fn check_onboarding(data: &[u8]) {
-    let topology::Response { certificate_update_endpoint, dsc_endpoint } = topology::parse_response(data);
+    let topology::Response { certificate_update_endpoint, dsc_endpoint, .. } = topology::parse_response(data);
     for url in [certificate_update_endpoint, dsc_endpoint] {
         assert!(url.is_empty() || url.starts_with("https://"), "{url:?}");
         // They stand in omsadmin.conf, a line each.
