@@ -358,6 +358,8 @@ impl Uploader {
         let next_attempt_us = clock::wall_us() + wait_ms * 1000;
         let attempts = self.schedule.attempts(stream);
         ring.set_retry(self.flow(stream), Retry { attempts, reason: outcome.status, next_attempt_us, wait_ms });
+        // At once: who is killed now must go on with this schedule, which the status file is about to tell.
+        note_fault(ring.commit(), now_ms, log);
         let (name, label, wait_s) = (stream.name(), &self.label, wait_ms.div_ceil(1000));
         let text = format_args!("upload of {name}{label} put off for {wait_s} s: {}", outcome.reason);
         log.limited(now_ms, LogLevel::Warn, LOG_KEYS[self.place], text);
