@@ -6,19 +6,21 @@ mod sample;
 
 use crate::agent::paths::{self, Paths};
 use crate::agent::{self, Ended, Settings, StartError, status};
-use crate::config::{self, Config, files::HostFiles};
+use crate::config::{self, Config, Destination, SyslogTable, files::HostFiles};
 use crate::crypto;
 use crate::sys::{memory, process, signal};
 use crate::syslog::iso8601;
+use crate::upload::azure_ingestion::{self, Ingestion};
 #[cfg(feature = "fips")]
 use crate::upload::https;
+use crate::upload::items::rows::RowForm;
 use crate::upload::{fips::Standing, render};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use getopts::{Matches, Options};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{eprintln, println};
 
@@ -233,6 +235,11 @@ fn check(arguments: &[String]) -> Exit {
     let mut options = options();
     root_option(&mut options);
     options.optopt("c", "config", "configuration to check in place of ROOT/etc/opt/omsd/omsd.conf", "FILE");
+    options.optflag(
+        "",
+        "online",
+        "ask for a token and for each stream, without sending a record (out_azure_ingestion only)",
+    );
     ended(|| {
         let matches = parse(&options, "omsd check [options]", arguments)?;
         no_free(&matches)?;
@@ -244,11 +251,32 @@ fn check(arguments: &[String]) -> Exit {
             Err(errors) => (None, errors),
         };
         diagnostics.iter().for_each(|diagnostic| say(&alloc::format!("{diagnostic}\n")));
-        let exit = config.map_or(Exit::Configuration, |config| check_fips(&config));
+        let exit = config.as_ref().map_or(Exit::Configuration, check_fips);
         let verdict = if exit == Exit::Ok { "can be used" } else { "cannot be used" };
         say(&alloc::format!("{} {verdict}\n", path.display()));
-        Ok(exit)
+        match config {
+            Some(config) if exit == Exit::Ok && matches.opt_present("online") => Ok(probe(&root, &config)),
+            _ => Ok(exit),
+        }
     })
+}
+
+/// Goes the way of a request to each data collection rule.
+fn probe(root: &Path, config: &Config) -> Exit {
+    let rules = config.targets.iter().filter_map(|target| match &target.destination {
+        Destination::AzureIngestion(settings) => Some((&target.name, settings)),
+        _ => None,
+    });
+    let mut exit = Exit::Ok;
+    for (name, settings) in rules {
+        if config.targets.len() > 1 {
+            say(&alloc::format!("{name}:\n"));
+        }
+        if !show_steps(Ingestion::new(root, settings).probe()) {
+            exit = Exit::TryAgain;
+        }
+    }
+    exit
 }
 
 /// Says how this build and this host stand to FIPS, if there is anything to say; with a configuration that uploads it decides.
@@ -264,6 +292,19 @@ fn check_fips(config: &Config) -> Exit {
         }
         _ => Exit::Ok,
     }
+}
+
+/// Whether all went well.
+fn show_steps(steps: Vec<azure_ingestion::Step>) -> bool {
+    let well = steps.iter().all(|(_, result)| result.is_ok());
+    for (step, result) in steps {
+        let (mark, text) = match result {
+            Ok(text) => ("ok", text),
+            Err(text) => ("FAILED", text),
+        };
+        say(&alloc::format!("{mark:6} {step}: {text}\n"));
+    }
+    well
 }
 
 fn show_status(arguments: &[String]) -> Exit {
@@ -290,14 +331,18 @@ fn show_status(arguments: &[String]) -> Exit {
 
 fn render_lines(arguments: &[String]) -> Exit {
     let mut options = options();
-    options.optopt("", "as", "the destination's form: oms", "FORM");
+    options.optopt("", "as", "the destination's form: oms (default), ingestion or ingestion-cef", "FORM");
     options.optopt("", "now", "take lines as received then (RFC 3339), not now", "TIME");
     ended(|| {
         let matches = parse(&options, "omsd render [options] < lines", arguments)?;
         no_free(&matches)?;
-        if matches.opt_str("as").is_some_and(|form| form != "oms") {
-            return Err(usage_error("--as takes: oms"));
-        }
+        let rows = |table| render::Form::Rows(RowForm { table, ..RowForm::default() });
+        let form = match matches.opt_str("as").as_deref() {
+            None | Some("oms") => render::Form::Oms,
+            Some("ingestion") => rows(SyslogTable::Syslog),
+            Some("ingestion-cef") => rows(SyslogTable::CommonSecurityLog),
+            Some(_) => return Err(usage_error("--as takes: oms, ingestion, ingestion-cef")),
+        };
         let now_us = match matches.opt_str("now") {
             None => None,
             Some(text) => {
@@ -305,7 +350,7 @@ fn render_lines(arguments: &[String]) -> Exit {
                 Some(time.ok_or_else(|| usage_error("--now takes a time such as 2026-11-22T07:00:00Z"))?)
             }
         };
-        match render::render(io::stdin().lock(), io::stdout().lock(), now_us) {
+        match render::render(form, io::stdin().lock(), io::stdout().lock(), now_us) {
             Ok(()) => Ok(Exit::Ok),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
             Err(error) => {

@@ -18,7 +18,7 @@
 //! | [`collect`] | reads `/proc` and `/sys`, has the formula of every counter | knows who wants it, or where it goes |
 //! | [`record`] | what we keep: of a message its bytes and where it came from, of a sample its values | parses a message |
 //! | [`ring`] | keeps frames through crashes, in one bounded file | knows what syslog is |
-//! | [`upload`] | picks chunks, forks the child, renders, posts, judges the answer | writes to the ring |
+//! | [`upload`] | picks chunks, forks the child, renders items or rows, gets tokens, posts, judges the answer | writes to the ring |
 //! | [`syslog`] | PRI, RFC 3164, RFC 5424: bytes to [`syslog::Message`] | allocates |
 //! | [`config`] | the original's grammar, every key in one table | starts anything |
 //! | [`onboard`] | certificate, topology request, renewal: the files an agent is known by | touches a working identity before the new one works |

@@ -47,6 +47,32 @@ pub const CHUNK_RECORDS_LIGHT_MAX: u32 = 1000;
 pub const BODY_BYTES_MAX: u64 = 30_000_000;
 /// Largest request body on the wire, which the child holds in memory.
 pub const BODY_WIRE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest body of rows before compression: below every published reading of the Logs Ingestion API's bound.
+pub const ROWS_BYTES_MAX: usize = 1_000_000;
+/// The same on the wire. Source: the error text of the service, which says 1,048,576.
+pub const ROWS_WIRE_BYTES_MAX: usize = 1_048_576;
+/// Bytes of one field of a row; the service cuts what is longer and says nothing.
+pub const FIELD_BYTES_MAX: usize = 64 * 1024;
+/// Rows of one request are received within this time of one another: some tables refuse 30 minutes and more.
+pub const ROWS_RANGE_MS_MAX: u64 = 29 * 60 * 1000;
+/// A chunk's further requests begin within this time of the chunk: the last must end before the child's time is up.
+pub const ROWS_NEXT_MS_MAX: u64 = 5_000;
+/// Time for one request with rows.
+pub const ROWS_REQUEST_MS_MAX: u64 = 80_000;
+/// Time to get a token, from whoever gives it.
+pub const TOKEN_MS_MAX: u64 = 30_000;
+/// Time for one question to a metadata service, which is on this host or next to it.
+pub const METADATA_MS_MAX: u64 = 5_000;
+/// Longest token that is used: it has to fit a request's header.
+pub const TOKEN_BYTES_MAX: usize = 6 * 1024;
+/// A token is good for so long if nobody says for how long.
+pub const TOKEN_S_DEFAULT: u64 = 600;
+/// Longest life of a token that is believed.
+pub const TOKEN_S_MAX: u64 = 24 * 60 * 60;
+/// After a token was refused, nobody is asked again for so long.
+pub const TOKEN_PAUSE_MS: u64 = 10_000;
+/// Bytes of the file that a challenge of Azure Arc names. Source: the limit of Microsoft's own client libraries.
+pub const CHALLENGE_BYTES_MAX: u64 = 4096;
 /// Text of items gathered before it is compressed.
 pub const BODY_GATHER_BYTES: usize = 32 * 1024;
 
@@ -205,6 +231,9 @@ const _: () = assert!(FRAME_BYTES_MAX <= CHUNK_BYTES_MIN); // a frame fits any c
 const _: () = assert!(FRAME_BYTES_MAX <= APPEND_BUFFER_BYTES);
 const _: () = assert!(6 * PAYLOAD_BYTES_MAX + 4096 <= BODY_WIRE_BYTES_MAX); // one record, all of it escaped, fits any body
 const _: () = assert!(6 * PAYLOAD_BYTES_MAX + PERF_INSTANCES_MAX * 4096 <= BODY_WIRE_BYTES_MAX); // a record of counters too
+const _: () = assert!(ROWS_NEXT_MS_MAX + TOKEN_MS_MAX + ROWS_REQUEST_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(2 * METADATA_MS_MAX < TOKEN_MS_MAX);
+const _: () = assert!(TOKEN_BYTES_MAX + 1024 < HTTP_BUFFER_BYTES);
 const _: () = assert!(BODY_WIRE_BYTES_MAX as u64 <= BODY_BYTES_MAX);
 const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);

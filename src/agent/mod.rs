@@ -25,9 +25,12 @@ use crate::ring::flow;
 use crate::sys::poll::{PollFd, READABLE, poll};
 use crate::sys::signal::{Arrived, Signals};
 use crate::sys::{clock, memory};
+use crate::upload::azure_ingestion::Ingestion;
 use crate::upload::body::Body;
+use crate::upload::data_collector::Collector;
 use crate::upload::fips::Standing;
 use crate::upload::oms::Oms;
+use crate::upload::rows::Rows;
 use crate::upload::stdout::Stdout;
 use crate::upload::{self, Stream};
 use alloc::boxed::Box;
@@ -558,5 +561,11 @@ fn make_destination(destination: &Destination, paths: &Paths) -> Box<dyn upload:
     match destination {
         Destination::Stdout => Box::new(Stdout::new(std::io::stdout(), Body::new(false))),
         Destination::Oms(files) => Box::new(Oms::new(paths.root(), files)),
+        Destination::AzureIngestion(settings) => {
+            Box::new(Rows::new(Box::new(Ingestion::new(paths.root(), settings)), &settings.rows))
+        }
+        Destination::DataCollector(settings) => {
+            Box::new(Rows::new(Box::new(Collector::new(paths.root(), settings)), &settings.rows))
+        }
     }
 }

@@ -248,7 +248,7 @@ fn demo_config() -> Config {
 pub fn keepers(config: &Config, paths: &Paths, now_ms: u64) -> Vec<Keeper> {
     let identities = config.targets.iter().filter_map(|target| match &target.destination {
         Destination::Oms(files) => Some(files),
-        Destination::Stdout => None,
+        _ => None,
     });
     identities.map(|files| Keeper::new(paths.root(), files, config.topology_ms, now_ms)).collect()
 }
@@ -356,10 +356,13 @@ fn greet(settings: &Settings, config: &Config, log: &Log) {
     if !objects.is_empty() {
         does.push(alloc::format!("samples {}", objects.join(", ")));
     }
+    let alone = config.targets.len() == 1;
     let of_target = |target: &config::Target| match &target.destination {
         Destination::Stdout => String::from("standard output"),
-        Destination::Oms(_) if config.targets.len() == 1 => String::from("Log Analytics"),
-        Destination::Oms(_) => target.name.clone(),
+        Destination::Oms(_) if alone => String::from("Log Analytics"),
+        Destination::AzureIngestion(_) if alone => String::from("a data collection rule"),
+        Destination::DataCollector(_) if alone => String::from("custom tables"),
+        _ => target.name.clone(),
     };
     let to = config.targets.iter().map(of_target).collect::<Vec<_>>().join(" and ");
     log.line(LogLevel::Info, format_args!("omsd {version} {}; records go to {to}", does.join(", ")));

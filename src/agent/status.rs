@@ -113,6 +113,8 @@ pub struct UploadStatus {
     pub last_reason: String,
     /// Requests answered since the start.
     pub requests: u64,
+    /// Of the others, those that the service may have taken all the same: their records may be there twice.
+    pub ambiguous: u64,
     /// Bytes of delivered bodies before compression.
     pub body_bytes: u64,
     /// Bytes of delivered bodies on the wire.
@@ -272,6 +274,7 @@ fn of_destination(uploader: &Uploader, ring: &DiskRing, now_ms: u64) -> Destinat
             last_status: u64::from(story.last_status),
             last_reason: story.last_reason.clone(),
             requests: story.requests,
+            ambiguous: story.ambiguous,
             body_bytes: story.body_bytes,
             wire_bytes: story.wire_bytes,
         },
@@ -386,6 +389,13 @@ fn describe_destination(
             "upload ({name}): last success {moment}, {} requests, {} bytes sent for {} bytes of records",
             upload.requests, upload.wire_bytes, upload.body_bytes
         )?,
+    }
+    if upload.ambiguous > 0 {
+        let count = upload.ambiguous;
+        writeln!(
+            text,
+            "  {count} requests without an answer that may have been taken: their records may be there twice"
+        )?;
     }
     if upload.last_failure > upload.last_success {
         writeln!(text, "  failing: {} at {}", upload.last_reason, upload.last_failure)?;

@@ -58,6 +58,8 @@ pub struct Story {
     pub last_status: u16,
     /// See `last_status`.
     pub last_reason: String,
+    /// Requests without an answer that the service may have taken all the same.
+    pub ambiguous: u64,
     /// Requests answered, bodies before compression, bodies on the wire.
     pub requests: u64,
     /// See `requests`.
@@ -275,7 +277,26 @@ impl Uploader {
     fn settle(&mut self, ring: &mut DiskRing, now_ms: u64, outcome: &Outcome, log: &mut Log) {
         let Some(InFlight { stream, records, .. }) = self.in_flight.take() else { return };
         self.note(outcome, stream, now_ms, log);
-        self.conclude(ring, stream, (records, outcome), now_ms, log);
+        let flow = self.flow(stream);
+        let rest = records.saturating_sub(outcome.delivered);
+        let concerned = if outcome.concerned == 0 { rest } else { rest.min(outcome.concerned) };
+        if outcome.delivered > 0 {
+            self.settle_front(ring, stream, outcome.delivered.min(records), now_ms, log);
+            if outcome.reason.is_empty() || rest == 0 {
+                return; // nothing failed: what is left makes the next chunk
+            }
+            ring.begin_chunk(flow, self.buffer.chunk_bytes as u64, u64::from(concerned));
+            note_fault(ring.cut_chunk(flow, u64::from(concerned)), now_ms, log);
+        } else if concerned < records {
+            note_fault(ring.cut_chunk(flow, u64::from(concerned)), now_ms, log);
+        }
+        self.conclude(ring, stream, (concerned, outcome), now_ms, log);
+    }
+
+    /// Settles what of a chunk was delivered in front of a request that failed.
+    fn settle_front(&mut self, ring: &mut DiskRing, stream: Stream, records: u32, now_ms: u64, log: &mut Log) {
+        note_fault(ring.cut_chunk(self.flow(stream), u64::from(records)), now_ms, log);
+        self.conclude(ring, stream, (records, &Outcome::new(Verdict::Sent, String::new())), now_ms, log);
     }
 
     /// Does with the stream's chunk what the schedule makes of its answer.
@@ -378,7 +399,8 @@ impl Uploader {
                 LogLevel::Debug,
                 format_args!("sent {records} records of {}{} in {bytes} bytes", stream.name(), self.label),
             );
-        } else {
+        } else if !outcome.reason.is_empty() {
+            story.ambiguous += u64::from(outcome.ambiguous);
             story.last_failure_us = clock::wall_us();
             story.last_status = outcome.status;
             story.last_reason.clone_from(&outcome.reason);

@@ -17,6 +17,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
+mod azure;
 mod perf;
 
 /// Facilities and severities as they stand in a tag, in the order of their numbers. Source: the original's syslog input.
@@ -167,7 +168,7 @@ impl Reader<'_> {
         let known = kind_of(section).is_some_and(|kind| table::find_plugin("match", &kind.value).is_some());
         match self.home(section) {
             Some(Home::Copy) => self.copies(section),
-            Some(_) => Purpose::Works(Vec::from([self.settings(section)])),
+            Some(home) => Purpose::Works(Vec::from([self.settings(section, home)])),
             None if known => Purpose::Nothing,
             None => Purpose::Unknown,
         }
@@ -186,15 +187,18 @@ impl Reader<'_> {
         if all.is_empty() { Purpose::Nothing } else { Purpose::Works(all) }
     }
 
-    fn settings(&mut self, section: &Section) -> Settings {
-        self.keys(section, Home::Match);
+    fn settings(&mut self, section: &Section, home: Home) -> Settings {
+        self.keys(section, home);
         let stdout = kind_of(section).is_some_and(|entry| entry.value != "out_oms");
-        let mut values = Values { reader: self, section, home: Home::Match };
-        let destination = if stdout {
-            values.warn_of_service_keys();
-            Destination::Stdout
-        } else {
-            Destination::Oms(values.oms_files())
+        let mut values = Values { reader: self, section, home };
+        let destination = match home {
+            Home::Ingestion => Destination::AzureIngestion(values.azure_ingestion()),
+            Home::Collector => Destination::DataCollector(values.data_collector()),
+            _ if stdout => {
+                values.warn_of_service_keys();
+                Destination::Stdout
+            }
+            _ => Destination::Oms(values.oms_files()),
         };
         let mut target = Target::new(destination, values.buffer());
         if let Some(id) = last_entry(section, "id").filter(|id| !id.value.is_empty()) {
@@ -301,7 +305,7 @@ impl Reader<'_> {
         } else if entry.key.contains('=') {
             format!("unknown key `{key}`: a key and its value are parted by a blank, not by `=`")
         } else {
-            let rows = table::KEYS.iter().filter(|row| row.home == home && row.kind != Kind::Nothing);
+            let rows = table::keys_of(home).filter(|row| row.kind != Kind::Nothing);
             let hint = nearest(&entry.key, rows.clone().map(|row| row.name));
             let names: Vec<&str> = rows.map(|row| row.name).collect();
             match hint.is_empty() {
@@ -734,7 +738,8 @@ fn works(output: &Output, source: Place, report: &mut Report) -> bool {
 fn different_type(one: &Target, other: &Target) -> Vec<&'static str> {
     match (&one.destination, &other.destination) {
         (Destination::Oms(one), Destination::Oms(other)) => different_files(one, other),
-        (Destination::Stdout, Destination::Stdout) => Vec::new(),
+        (one, other) if one == other => Vec::new(),
+        (one, other) if one.type_name() == other.type_name() => Vec::from(["where it goes"]),
         _ => Vec::from(["type"]),
     }
 }

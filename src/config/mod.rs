@@ -27,7 +27,8 @@ use crate::record::perf::Counters;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use diagnostic::Report;
 use regex::Regex;
 
@@ -121,7 +122,8 @@ pub enum Listen {
 /// A `<match>` that takes records, or a `<store>` of one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// What it is known by, to the operator and, after a restart, to the ring: its `@id`, or else its type and workspace.
+    /// What it is known by, to the operator and, after a restart, to the ring: its `@id`, or else its type and its workspace or
+    /// rule.
     pub name: String,
     /// Where its requests go.
     pub destination: Destination,
@@ -151,11 +153,22 @@ impl Target {
 }
 
 impl Destination {
-    /// The `type` and, where it is not the primary workspace, which one.
+    /// The `type` that it is of.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Destination::Stdout => "out_stdout",
+            Destination::Oms(_) => "out_oms",
+            Destination::AzureIngestion(_) => "out_azure_ingestion",
+            Destination::DataCollector(_) => "out_data_collector",
+        }
+    }
+
+    /// The `type` and which rule or, where it is not the primary one, which workspace.
     fn name(&self) -> String {
         let files = match self {
-            Destination::Stdout => return "out_stdout".to_string(),
             Destination::Oms(files) => files,
+            Destination::AzureIngestion(rule) => return [self.type_name(), " ", &rule.rule_id].concat(),
+            _ => return self.type_name().to_string(),
         };
         let path = files.omsadmin_conf.as_str();
         let workspace = path.strip_prefix(WORKSPACES).and_then(|rest| rest.strip_suffix("/conf/omsadmin.conf"));
@@ -174,6 +187,219 @@ pub enum Destination {
     Stdout,
     /// `type out_oms`: ODS with a client certificate.
     Oms(OmsFiles),
+    /// `type out_azure_ingestion`: the Logs Ingestion API.
+    AzureIngestion(AzureIngestion),
+    /// `type out_data_collector`: the HTTP Data Collector API.
+    DataCollector(DataCollector),
+}
+
+/// What `out_azure_ingestion` is told. Paths are absolute, before `--root` is put in front.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AzureIngestion {
+    /// `endpoint`: `https://HOST[:PORT]`, of the data collection endpoint or of the rule itself.
+    pub endpoint: String,
+    /// `dcr_id`: the rule's immutable id.
+    pub rule_id: String,
+    /// `api_version`
+    pub api_version: String,
+    /// `cloud`
+    pub cloud: Cloud,
+    /// `authority`: `https://HOST[:PORT]` that tokens are asked for.
+    pub authority: String,
+    /// `identity`, and what goes with it.
+    pub identity: Identity,
+    /// What it has in common with [`DataCollector`].
+    pub rows: RowSettings,
+}
+
+/// What `out_data_collector` is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataCollector {
+    /// `workspace_id`
+    pub workspace_id: String,
+    /// `shared_key_path`
+    pub shared_key: String,
+    /// `endpoint`: `https://HOST[:PORT]`
+    pub endpoint: String,
+    /// `api_version`
+    pub api_version: String,
+    /// What it has in common with [`AzureIngestion`].
+    pub rows: RowSettings,
+}
+
+/// What all that send rows are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowSettings {
+    /// The stream or log type of each kind of record.
+    pub names: RowNames,
+    /// `syslog_table`
+    pub syslog_table: SyslogTable,
+    /// `severity_warning`
+    pub warning: &'static str,
+    /// `proxy_conf_path`
+    pub proxy_conf: String,
+    /// `no_proxy`: hosts that are reached without it, as [`hosts`] reads them; empty: none.
+    pub no_proxy: String,
+    /// `ca_file`; empty: none.
+    pub ca_file: String,
+    /// `compress`
+    pub compress: bool,
+}
+
+/// What each kind of record is called where it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RowNames {
+    /// `syslog_stream`
+    pub syslog: String,
+    /// `perf_stream`
+    pub perf: String,
+    /// `heartbeat_stream`
+    pub heartbeat: String,
+    /// `operation_stream`
+    pub operation: String,
+}
+
+/// The table that syslog rows are for (`syslog_table`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyslogTable {
+    /// `Syslog`
+    Syslog,
+    /// `CommonSecurityLog`: messages that are CEF events; of any other the text is the `Message`.
+    CommonSecurityLog,
+}
+
+/// Which of Azure's clouds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cloud {
+    /// `public`
+    #[default]
+    Public,
+    /// `usgov`
+    UsGov,
+    /// `china`
+    China,
+}
+
+/// An application that is registered with a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct App {
+    /// `tenant_id`
+    pub tenant: String,
+    /// `client_id`
+    pub client: String,
+}
+
+/// Who we are to Azure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// `identity secret`: an application and the file of its secret.
+    Secret {
+        /// Which application.
+        app: App,
+        /// `secret_path`
+        secret: String,
+    },
+    /// `identity certificate`: an application and its certificate's files.
+    Certificate {
+        /// Which application.
+        app: App,
+        /// `cert_path`
+        certificate: String,
+        /// `key_path`
+        key: String,
+    },
+    /// `identity managed`: the machine is one of Azure's.
+    Managed {
+        /// `client_id` of a user-assigned one; empty: the system's.
+        client: String,
+        /// `identity_endpoint`
+        endpoint: Nearby,
+    },
+    /// `identity arc`: the machine is known to Azure Arc.
+    Arc {
+        /// `identity_endpoint`
+        endpoint: Nearby,
+        /// Where challenges are; set by who uses it.
+        challenges: String,
+    },
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Identity::Managed { client: String::new(), endpoint: Nearby::default() }
+    }
+}
+
+impl Cloud {
+    /// Where tokens are asked for. Source: "National clouds" of the Microsoft identity platform.
+    pub fn authority(self) -> &'static str {
+        match self {
+            Cloud::Public => "https://login.microsoftonline.com",
+            Cloud::UsGov => "https://login.microsoftonline.us",
+            Cloud::China => "https://login.partner.microsoftonline.cn",
+        }
+    }
+
+    /// What tokens are for. Source: "Logs Ingestion API in Azure Monitor".
+    pub fn audience(self) -> &'static str {
+        match self {
+            Cloud::Public => "https://monitor.azure.com",
+            Cloud::UsGov => "https://monitor.azure.us",
+            Cloud::China => "https://monitor.azure.cn",
+        }
+    }
+}
+
+/// A service that is asked by plain HTTP, and therefore is on this machine or its link: a token that crosses a network in clear is a
+/// token lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nearby {
+    /// Loopback or link-local.
+    pub address: SocketAddr,
+    /// Path, without a query.
+    pub path: String,
+}
+
+impl Nearby {
+    /// Reads `http://ADDRESS[:PORT]/PATH`; `None` unless the address is one of loopback, `localhost`, or of 169.254.0.0/16.
+    pub fn parse(url: &str) -> Option<Nearby> {
+        let rest = url.strip_prefix("http://")?;
+        let (host, path) = rest.split_at(rest.find('/')?);
+        let (name, port) = match host.split_once(':') {
+            Some((name, port)) => (name, port.parse().ok()?),
+            None => (host, 80),
+        };
+        let ip = if name == "localhost" { Ipv4Addr::LOCALHOST } else { name.parse().ok()? };
+        let fine = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+        let near = (ip.is_loopback() || ip.is_link_local()) && port > 0;
+        (near && fine).then(|| Nearby { address: (ip, port).into(), path: path.to_string() })
+    }
+}
+
+impl Default for Nearby {
+    fn default() -> Self {
+        Nearby { address: (Ipv4Addr::LOCALHOST, 80).into(), path: String::new() }
+    }
+}
+
+impl fmt::Display for Nearby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.address, self.path)
+    }
+}
+
+impl Default for RowSettings {
+    fn default() -> Self {
+        RowSettings {
+            names: RowNames::default(),
+            syslog_table: SyslogTable::Syslog,
+            warning: "warning",
+            proxy_conf: "/etc/opt/omsd/proxy.conf".to_string(),
+            no_proxy: String::new(),
+            ca_file: String::new(),
+            compress: true,
+        }
+    }
 }
 
 /// The files `out_oms` is known by; all absolute, before `--root` is put in front.

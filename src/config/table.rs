@@ -26,8 +26,12 @@ pub enum Home {
     Perf,
     /// `<match>` of type `copy`, which has sections `<store>` in place of keys
     Copy,
-    /// `<match>` of type `out_oms`; of `out_stdout` too, unless the key is about the service
+    /// `<match>` of type `out_oms`; of any other too, unless the key is about that service
     Match,
+    /// `<match>` of type `out_azure_ingestion`
+    Ingestion,
+    /// `<match>` of type `out_data_collector`
+    Collector,
 }
 
 /// What the value of a key is, and its range.
@@ -130,6 +134,8 @@ const WORKS_HEARTBEAT: Effect = Effect::Works(Home::Heartbeat);
 const WORKS_TOPOLOGY: Effect = Effect::Works(Home::Topology);
 const WORKS_PERF: Effect = Effect::Works(Home::Perf);
 const WORKS_MATCH: Effect = Effect::Works(Home::Match);
+const WORKS_INGESTION: Effect = Effect::Works(Home::Ingestion);
+const WORKS_COLLECTOR: Effect = Effect::Works(Home::Collector);
 const NOTHING: Effect = Effect::Nothing;
 
 const NO_COUNTERS: &str = "only the operating system's counters are collected, by sources of type oms_omi";
@@ -139,7 +145,7 @@ const NO_LISTENER: &str = "only syslog is listened for";
 const NO_SOLUTION: &str = "the records of this solution are not made";
 const NO_MAKER: &str = "no source here makes records for it";
 const AS_THEY_CAME: &str = "messages are kept and sent as they came, none is changed or left out";
-const NOT_HERE: &str = "records go to out_oms or out_stdout only";
+const NOT_HERE: &str = "records go to out_oms, out_azure_ingestion, out_data_collector or out_stdout only";
 
 /// Every type. The first columns are what is written in a file.
 #[rustfmt::skip]
@@ -179,6 +185,8 @@ pub const PLUGINS: &[Plugin] = &[
     plugin("filter", "record_transformer", NOTHING, AS_THEY_CAME),
     plugin("filter", "grep", NOTHING, AS_THEY_CAME),
     plugin("match", "out_oms", WORKS_MATCH, "sends to Log Analytics, known by the client certificate"),
+    plugin("match", "out_azure_ingestion", WORKS_INGESTION, "sends rows to a data collection rule by the Logs Ingestion API"),
+    plugin("match", "out_data_collector", WORKS_COLLECTOR, "sends rows to custom tables by the HTTP Data Collector API, which is out of support"),
     plugin("match", "out_stdout", WORKS_MATCH, "prints request bodies as JSON, one a line, on standard output"),
     plugin("match", "stdout", WORKS_MATCH, "the same as out_stdout"),
     plugin("match", "copy", Effect::Works(Home::Copy), "gives each record to every `<store>` in it, which is as a `<match>`"),
@@ -206,6 +214,11 @@ const INTERVAL: Kind = Kind::Time(bounds(1000, CONFIG_TIME_MS_MAX));
 const SAMPLE_INTERVAL: Kind = Kind::Time(near(1000, CONFIG_TIME_MS_MAX));
 const OBJECT: Kind = Kind::Name(&OBJECTS);
 const WAIT: Kind = Kind::Time(near(CONFIG_TIME_MS_MIN, CONFIG_TIME_MS_MAX));
+
+const CLOUDS: Kind = Kind::Word(&["public", "usgov", "china"]);
+const IDENTITIES: Kind = Kind::Word(&["managed", "arc", "secret", "certificate"]);
+const TABLES: Kind = Kind::Word(&["Syslog", "CommonSecurityLog"]);
+const WARNINGS: Kind = Kind::Word(&["warning", "warn"]);
 
 /// What `object_name` may be: the objects in the order of their numbers.
 pub const OBJECTS: [&str; Object::ALL.len()] = object_names();
@@ -316,6 +329,37 @@ pub const KEYS: &[Key] = &[
     key(Home::Match, "queued_chunk_flush_interval", Kind::Nothing, "", "chunks that wait follow one another at once"),
     key(Home::Match, "slow_flush_log_threshold", Kind::Nothing, "", "an upload that takes too long is ended and tried again"),
     key(Home::Match, "flush_at_shutdown", Kind::Nothing, "", "what waits at a stop is in the ring and sent after the next start"),
+
+    key(Home::Ingestion, "endpoint", Kind::Text, "", "https address of the data collection endpoint, or of the rule's own; required"),
+    key(Home::Ingestion, "dcr_id", Kind::Text, "", "immutable id of the data collection rule, dcr- and 32 hexadecimal digits; required"),
+    key(Home::Ingestion, "identity", IDENTITIES, "managed", "by what right: the machine's managed identity, Azure Arc's, or an application's secret or certificate"),
+    key(Home::Ingestion, "tenant_id", Kind::Text, "", "tenant of the application; required with a secret or certificate"),
+    key(Home::Ingestion, "client_id", Kind::Text, "", "the application; with managed, the user-assigned identity to use; required with a secret or certificate"),
+    key(Home::Ingestion, "secret_path", Kind::Path, "/etc/opt/omsd/secret", "file with the application's secret, mode 600"),
+    key(Home::Ingestion, "cert_path", Kind::Path, "/etc/opt/omsd/certs/ingestion.crt", "the application's certificate, PEM"),
+    key(Home::Ingestion, "key_path", Kind::Path, "/etc/opt/omsd/certs/ingestion.key", "its private key, RSA, PEM, mode 600"),
+    key(Home::Ingestion, "cloud", CLOUDS, "public", "which of Azure's clouds"),
+    key(Home::Ingestion, "authority", Kind::Text, "", "https address that tokens are asked for; unset: the cloud's"),
+    key(Home::Ingestion, "identity_endpoint", Kind::Text, "", "http address of the metadata service, on this machine or its link; unset: that of Azure or of Azure Arc"),
+    key(Home::Ingestion, "api_version", Kind::Text, "2023-01-01", "version of the Logs Ingestion API"),
+    key(Home::Ingestion, "syslog_stream", Kind::Text, "Custom-HostSyslog", "the rule's stream for syslog rows"),
+    key(Home::Ingestion, "perf_stream", Kind::Text, "Custom-HostPerf", "for values of performance counters"),
+    key(Home::Ingestion, "heartbeat_stream", Kind::Text, "Custom-HostHeartbeat", "for heartbeats"),
+    key(Home::Ingestion, "operation_stream", Kind::Text, "Custom-HostOperation", "for records about losses"),
+    key(Home::Ingestion, "syslog_table", TABLES, "Syslog", "whose columns syslog rows have; CommonSecurityLog is for CEF events"),
+    key(Home::Ingestion, "severity_warning", WARNINGS, "warning", "what a warning is called in SeverityLevel"),
+
+    key(Home::Collector, "workspace_id", Kind::Text, "", "the workspace; required"),
+    key(Home::Collector, "shared_key_path", Kind::Path, "/etc/opt/omsd/shared.key", "file with the workspace's primary or secondary key, mode 600"),
+    key(Home::Collector, "endpoint", Kind::Text, "", "https address to post to; unset: that of the workspace in cloud"),
+    key(Home::Collector, "cloud", CLOUDS, "public", "which of Azure's clouds"),
+    key(Home::Collector, "api_version", Kind::Text, "2016-04-01", "version of the HTTP Data Collector API"),
+    key(Home::Collector, "syslog_stream", Kind::Text, "HostSyslog", "Log-Type of syslog rows: the table's name without _CL"),
+    key(Home::Collector, "perf_stream", Kind::Text, "HostPerf", "of values of performance counters"),
+    key(Home::Collector, "heartbeat_stream", Kind::Text, "HostHeartbeat", "of heartbeats"),
+    key(Home::Collector, "operation_stream", Kind::Text, "HostOperation", "of records about losses"),
+    key(Home::Collector, "syslog_table", TABLES, "Syslog", "whose columns syslog rows have; CommonSecurityLog is for CEF events"),
+    key(Home::Collector, "severity_warning", WARNINGS, "warning", "what a warning is called in SeverityLevel"),
 ];
 
 /// Keys of every section that has a type. `id`, the original's name for one of several plug-ins, names a destination; elsewhere it
@@ -337,6 +381,9 @@ pub const SERVICE_KEYS: [&str; 8] = [
     "compress",
 ];
 
+/// Keys of a `<match>` that are about the identity of `out_oms`: other types have their own or none.
+pub const IDENTITY_KEYS: [&str; 4] = ["workspace_id", "omsadmin_conf_path", "cert_path", "key_path"];
+
 const fn plugin(section: &'static str, name: &'static str, effect: Effect, meaning: &'static str) -> Plugin {
     Plugin { section, name, effect, meaning }
 }
@@ -355,7 +402,15 @@ const fn near(min: u64, max: u64) -> Range {
 
 /// The row of a key.
 pub fn find(home: Home, name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.home == home && key.name == name)
+    KEYS.iter().find(|key| key.home == home && key.name == name).or_else(|| keys_of(home).find(|key| key.name == name))
+}
+
+/// Every key that may stand at a home, those of any `<match>` included.
+pub fn keys_of(home: Home) -> impl Iterator<Item = &'static Key> + Clone {
+    let shared = matches!(home, Home::Ingestion | Home::Collector);
+    let fits =
+        move |key: &&Key| key.home == home || (shared && key.home == Home::Match && !IDENTITY_KEYS.contains(&key.name));
+    KEYS.iter().filter(fits)
 }
 
 /// The row of a type.
@@ -380,6 +435,8 @@ impl Home {
             Home::Topology => "<source>, type heartbeat_request",
             Home::Copy => "<match>, type copy",
             Home::Match => "<match>",
+            Home::Ingestion => "<match>, type out_azure_ingestion",
+            Home::Collector => "<match>, type out_data_collector",
         }
     }
 }
@@ -460,6 +517,8 @@ mod tests {
     use alloc::vec::Vec;
 
     const SAMPLE: &str = include_str!("../../conf/omsd.conf");
+    const INGESTION_SAMPLE: &str = include_str!("../../conf/azure/ingestion.conf");
+    const COLLECTOR_SAMPLE: &str = include_str!("../../conf/azure/collector.conf");
     const MANUAL: &str = include_str!("../../conf/man/omsd.conf.5");
 
     fn working_keys() -> impl Iterator<Item = &'static Key> {
@@ -467,13 +526,13 @@ mod tests {
     }
 
     /// The sample with every line switched on: `#` is taken away where no blank follows it, or two, inside a section.
-    fn switched_on() -> String {
+    fn switched_on(sample: &str) -> String {
         let on = |line: &str| match line.trim_start().strip_prefix('#') {
             Some(rest) if rest.starts_with("  ") && !rest.starts_with("   ") => rest.to_string(),
             Some(rest) if !rest.starts_with(' ') => rest.to_string(),
             _ => line.to_string(),
         };
-        SAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
+        sample.lines().map(on).collect::<Vec<_>>().join("\n") + "\n"
     }
 
     fn home_of(section: &Section) -> Option<Home> {
@@ -494,7 +553,8 @@ mod tests {
 
     #[test]
     fn the_sample_with_every_line_switched_on_is_accepted() {
-        let (config, warnings) = parse(&mut MemoryFiles::default().with("a", &switched_on()), "a").expect("accepted");
+        let (config, warnings) =
+            parse(&mut MemoryFiles::default().with("a", &switched_on(SAMPLE)), "a").expect("accepted");
         assert_eq!(warnings, []);
         assert_eq!(config.sources.len(), 3);
         assert_eq!(config.buffer.retry_limit, Some(6));
@@ -503,7 +563,8 @@ mod tests {
     #[test]
     fn every_key_is_in_the_sample_with_its_default() {
         let mut report = Report::default();
-        let root = grammar::read(&mut MemoryFiles::default().with("a", &switched_on()), "a", &mut report);
+        let text = switched_on(SAMPLE) + &switched_on(INGESTION_SAMPLE) + &switched_on(COLLECTOR_SAMPLE);
+        let root = grammar::read(&mut MemoryFiles::default().with("a", &text), "a", &mut report);
         for key in working_keys() {
             let at_home = |section: &&Section| home_of(section) == Some(key.home) || section.name == "system";
             let at_home =
@@ -554,7 +615,7 @@ mod tests {
                 Home::Perf => "keys of a perf source",
                 Home::Topology => "keys of a heartbeat_request source",
                 Home::Copy => "keys of copy",
-                Home::Match => "keys of <match>",
+                Home::Match | Home::Ingestion | Home::Collector => "keys of <match>",
             });
             assert!(names.iter().any(|name| name == key.name), "{} in {names:?}", key.name);
         }

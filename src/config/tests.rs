@@ -342,7 +342,8 @@ fn an_unknown_name_is_an_error_that_knows_the_nearest() {
             "1:1: error: `flush_interval` outside of any section: it belongs into <match>",
             "2:1: error: `x` outside of any section",
             "3:1: error: expected the tags to take, as in `<match oms.**>`",
-            "3:1: error: `<match>` without `type`; expected out_oms or out_stdout or stdout or copy",
+            "3:1: error: `<match>` without `type`; expected out_oms or out_azure_ingestion or \
+             out_data_collector or out_stdout or stdout or copy",
         ],
     );
 }
@@ -382,7 +383,8 @@ fn a_source_that_no_match_takes_is_an_error() {
         &format!("{SYSLOG}<match oms.**>\ntype forward\n</match>\n{OMS}"),
         &[
             "1:1: error: the `<match>` on line 6 takes these records, but its type does nothing here",
-            "7:6: warning: type `forward` does nothing here: records go to out_oms or out_stdout only",
+            "7:6: warning: type `forward` does nothing here: records go to out_oms, out_azure_ingestion, out_data_collector \
+             or out_stdout only",
         ],
     );
     refused(
@@ -463,7 +465,9 @@ fn what_is_wrong_with_several_destinations_is_named() {
     );
     warned(
         &copy(&(store("") + "<store>\ntype null\n</store>\n")),
-        &["13:6: warning: type `null` does nothing here: records go to out_oms or out_stdout only"],
+        &[
+            "13:6: warning: type `null` does nothing here: records go to out_oms, out_azure_ingestion, out_data_collector or out_stdout only",
+        ],
     );
     warned(&copy(&(store("") + "<other>\n</other>\n")), &["12:1: warning: `<other>` in `<match>` does nothing here"]);
 }
@@ -770,4 +774,109 @@ fn points_into(bytes: &[u8], it: &Diagnostic) -> bool {
     let line = bytes.split(|&byte| byte == b'\n').nth(it.line as usize - 1);
     let characters = |line: &[u8]| line.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
     line.is_some_and(|line| it.column >= 1 && it.column as usize <= characters(line) + 1)
+}
+
+#[test]
+fn only_this_machine_and_its_link_are_asked() {
+    for (url, address) in [
+        ("http://169.254.169.254/metadata/identity/oauth2/token", "169.254.169.254:80"),
+        ("http://localhost:40342/metadata", "127.0.0.1:40342"),
+        ("http://127.0.0.5:1/", "127.0.0.5:1"),
+    ] {
+        assert_eq!(Nearby::parse(url).map(|place| place.address), address.parse().ok(), "{url}");
+    }
+    for url in [
+        "https://169.254.169.254/x",
+        "http://169.254.169.254",
+        "http://10.0.0.1/x",
+        "http://169.253.1.1/x",
+        "http://example.com/x",
+        "http://localhost:0/x",
+        "http://localhost:x/x",
+        "http://127.0.0.1/x?y",
+        "http://127.0.0.1/x y",
+        "http://user@127.0.0.1/x",
+        "",
+    ] {
+        assert_eq!(Nearby::parse(url), None, "{url}");
+    }
+}
+
+fn ingestion(lines: &str) -> String {
+    let rule = "dcr-0123456789abcdef0123456789abcdef";
+    format!(
+        "{SYSLOG}<match **>\ntype out_azure_ingestion\nendpoint https://x.ingest.monitor.azure.com\ndcr_id {rule}\n{lines}</match>\n"
+    )
+}
+
+#[test]
+fn an_ingestion_endpoint_has_an_identity() {
+    let settings = |lines: &str| match accepted(&ingestion(lines)).targets.remove(0).destination {
+        Destination::AzureIngestion(settings) => settings,
+        other => panic!("{other:?}"),
+    };
+    let managed = settings("");
+    assert_eq!(managed.endpoint, "https://x.ingest.monitor.azure.com");
+    assert_eq!(managed.authority, "https://login.microsoftonline.com");
+    assert_eq!((managed.rows.names.perf.as_str(), managed.rows.warning), ("Custom-HostPerf", "warning"));
+    let Identity::Managed { client, endpoint } = &managed.identity else { panic!("{managed:?}") };
+    assert_eq!(
+        (client.as_str(), endpoint.to_string()),
+        ("", "http://169.254.169.254:80/metadata/identity/oauth2/token".into())
+    );
+    let app = "tenant_id contoso.example\nclient_id 01234567-89ab-cdef-0123-456789abcdef\n";
+    for (cloud, domain) in [("public", ".com"), ("usgov", ".us"), ("china", ".cn")] {
+        let settings = settings(&format!("identity secret\n{app}cloud {cloud}\n"));
+        assert!(settings.authority.starts_with("https://login.") && settings.authority.ends_with(domain));
+        assert_eq!(settings.cloud.audience(), format!("https://monitor.azure{domain}"));
+        assert!(matches!(settings.identity, Identity::Secret { secret, .. } if secret == "/etc/opt/omsd/secret"));
+    }
+    let certificate = settings(&format!("identity certificate\n{app}key_path /k\n")).identity;
+    assert!(matches!(certificate, Identity::Certificate { key, .. } if key == "/k"));
+    let arc = settings("identity arc\n").identity;
+    assert!(matches!(arc, Identity::Arc { endpoint, .. } if endpoint.address.port() == 40342));
+}
+
+#[test]
+fn what_an_ingestion_endpoint_lacks_is_named() {
+    let wrong = |lines: &str, expected: &str| match parse_text(&ingestion(lines)) {
+        Ok(accepted) => panic!("{accepted:?}"),
+        Err(errors) => assert!(printed(&errors).iter().any(|error| error.contains(expected)), "{:?}", printed(&errors)),
+    };
+    wrong("dcr_id my-rule\n", "the rule's immutable id (dcr- and 32 hexadecimal digits), not its name");
+    wrong("endpoint http://x\n", "`endpoint`: expected an https address");
+    wrong("endpoint https://x/path\n", "`endpoint`: expected an https address");
+    wrong("identity secret\n", "no `tenant_id`");
+    wrong("identity secret\ntenant_id t\nclient_id app\n", "`client_id`: expected the application's GUID");
+    wrong("identity_endpoint http://10.0.0.1/x\n", "on this machine (127.0.0.1, localhost) or its link");
+    wrong("perf_stream a/b\n", "`perf_stream`: expected a name that the rule has");
+    wrong("omsadmin_conf_path /x\n", "unknown key `omsadmin_conf_path`");
+    wrong("workspace_id a-1\n", "unknown key `workspace_id`");
+}
+
+#[test]
+fn a_store_may_be_of_any_type_that_sends_and_is_named_by_it() {
+    let id = "01234567-89ab-cdef-0123-456789abcdef";
+    let rule = ingestion("").split_once("<match **>\n").map(|(_, rule)| rule.replace("</match>", "</store>"));
+    let collector = format!("type out_data_collector\nworkspace_id {id}\n</store>\n");
+    let stores = format!("<store>\ntype out_oms\n</store>\n<store>\n{}<store>\n{collector}", rule.unwrap_or_default());
+    let (config, _) = parse_text(&format!("{SYSLOG}<match **>\ntype copy\n{stores}</match>\n")).expect("accepted");
+    let names: Vec<_> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["out_oms", "out_azure_ingestion dcr-0123456789abcdef0123456789abcdef", "out_data_collector"]);
+    assert_eq!(config.routes.syslog, 0b111);
+    assert!(config.uploads());
+}
+
+#[test]
+fn the_data_collector_says_that_it_is_out_of_support() {
+    let id = "01234567-89ab-cdef-0123-456789abcdef";
+    let text = format!("{SYSLOG}<match **>\ntype out_data_collector\nworkspace_id {id}\ncloud usgov\n</match>\n");
+    let config = warned(
+        &text,
+        &[
+            "6:1: warning: out_data_collector uses an API that is out of support since 2026-09-14: prefer out_azure_ingestion",
+        ],
+    );
+    let Destination::DataCollector(settings) = &config.targets[0].destination else { panic!("{config:?}") };
+    assert_eq!(settings.endpoint, format!("https://{id}.ods.opinsights.azure.us"));
 }

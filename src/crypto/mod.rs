@@ -26,7 +26,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use module::library::rand::SystemRandom;
-use module::library::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use module::library::signature::{KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
 use module::library::{digest, hmac};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -76,12 +76,22 @@ fn array(bytes: &[u8]) -> [u8; 32] {
 /// RSASSA-PKCS1-v1_5 with SHA-256 (`RS256` of a JSON web token, `sha256WithRSAEncryption` of a certificate), as long as the
 /// key's modulus. `key`: PEM or DER, PKCS#1 or PKCS#8. Source: RFC 8017 section 8.2.
 pub fn sign_rs256(key: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    sign(key, &RSA_PKCS1_SHA256, message)
+}
+
+/// RSASSA-PSS with SHA-256 and a salt of 32 bytes (`PS256` of a JSON web token); the rest as [`sign_rs256`].
+/// Source: RFC 7518 section 3.5.
+pub fn sign_ps256(key: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    sign(key, &RSA_PSS_SHA256, message)
+}
+
+fn sign(key: &[u8], encoding: &'static dyn RsaEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let key = match PrivateKeyDer::from_pem_slice(key) {
         Ok(from_pem) => rsa_key(&from_pem),
         Err(_) => rsa_key(&PrivateKeyDer::try_from(key).map_err(|_| CryptoError::NoRsaKey)?),
     }?;
     let mut signature = vec![0; module::modulus_bytes(&key)];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| CryptoError::Module)?;
+    key.sign(encoding, &SystemRandom::new(), message, &mut signature).map_err(|_| CryptoError::Module)?;
     Ok(signature)
 }
 

@@ -6,7 +6,9 @@ use super::layout::{FileHeader, HEADER_OFFSETS, Layout, SLOT_OFFSETS};
 use super::recover::{OpenError, Recovered, recover};
 use super::storage::{Fault, Place, Storage};
 use super::walk::{Found, Ground, Walk};
-use crate::limits::{APPEND_BUFFER_BYTES, DESTINATIONS_MAX, FLOWS_MAX, FRAME_HEADER_BYTES, RECLAIM_BYTES, STREAMS_MAX};
+use crate::limits::{
+    APPEND_BUFFER_BYTES, DESTINATIONS_MAX, FLOWS_MAX, FRAME_HEADER_BYTES, READ_WINDOW_BYTES, RECLAIM_BYTES, STREAMS_MAX,
+};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -673,6 +675,26 @@ impl<S: Storage> Ring<S> {
         self.settled_unsynced = true;
         let written = self.write_slot();
         synced.and(written)
+    }
+
+    /// Cuts the chunk that is under way down to its first `records`, so that those are settled apart from the rest, which is pending
+    /// again. They are not counted as handed out anew. Of a chunk whose oldest records were overwritten meanwhile, so many fewer are
+    /// left.
+    pub fn cut_chunk(&mut self, flow: u8, records: u64) -> Result<(), Fault> {
+        let Some(flight) = self.work.get(usize::from(flow)).and_then(|work| work.flight) else { return Ok(()) };
+        self.put_back(flow);
+        let sent_again = self.cursor.flow(flow).map_or(0, |state| state.counters.sent_again);
+        let left = records.saturating_sub(flight.overwritten);
+        let mut piece = Vec::new();
+        let mut done = left == 0 || !self.begin_chunk(flow, u64::MAX, left);
+        while !done {
+            piece.clear();
+            done = self.next_piece(flow, &mut piece, READ_WINDOW_BYTES)?.done;
+        }
+        if let Some(state) = self.cursor.flow_mut(flow) {
+            state.counters.sent_again = sent_again;
+        }
+        Ok(())
     }
 
     /// The chunk was not delivered, or nobody knows: its records are pending again, but for those that were overwritten

@@ -4,7 +4,7 @@
 //! sent as it is.
 
 use super::Stream;
-use super::deflate::Compressor;
+use super::deflate::{Compressor, Wrapper};
 use super::items::{Renderer, ThisHost};
 use super::text::Text;
 use crate::limits::{BODY_BYTES_MAX, BODY_GATHER_BYTES, BODY_WIRE_BYTES_MAX};
@@ -13,81 +13,55 @@ use crate::sys;
 /// The body being made, and the buffers that serve one body after another.
 pub struct Body {
     renderer: Renderer,
-    compressor: Option<Compressor>,
-    /// What is not yet compressed; without a compressor, the whole body.
-    text: Text,
+    packer: Packer,
     stream: Stream,
     records: u32,
     malformed: u32,
-    body_bytes: u64,
-    overflowed: bool,
 }
 
 impl Body {
     /// Bodies of this host in its zone; `compress`: as zlib streams (`Content-Encoding: deflate`).
     pub fn new(compress: bool) -> Self {
-        let host = ThisHost { name: sys::host::computer(), address: sys::host::primary_address() };
-        Self::with_renderer(compress, Renderer::new(host, sys::clock::unix_from_local))
+        Self::with_renderer(compress, this_hosts_renderer())
     }
 
     /// As [`Body::new`], for a host and a zone that the caller chose.
     pub fn with_renderer(compress: bool, renderer: Renderer) -> Self {
-        Body {
-            renderer,
-            compressor: compress.then(|| Compressor::new(BODY_WIRE_BYTES_MAX)),
-            text: Text::default(),
-            stream: Stream::Syslog,
-            records: 0,
-            malformed: 0,
-            body_bytes: 0,
-            overflowed: false,
-        }
+        let compressor = compress.then(|| Compressor::new(Wrapper::Zlib, BODY_WIRE_BYTES_MAX));
+        let packer = Packer::new(compressor, BODY_WIRE_BYTES_MAX);
+        Body { renderer, packer, stream: Stream::Syslog, records: 0, malformed: 0 }
     }
 
     /// Starts a body, forgetting the one before.
     pub fn begin(&mut self, stream: Stream) {
-        self.text.truncate(0);
-        if let Some(compressor) = &mut self.compressor {
-            compressor.reset();
-        }
-        (self.records, self.malformed, self.body_bytes, self.overflowed) = (0, 0, 0, false);
-        self.text.put_slice(opening(stream));
-        self.stream = stream;
+        self.packer.begin(opening(stream));
+        (self.stream, self.records, self.malformed) = (stream, 0, 0);
     }
 
     /// Adds the item of one frame: its payload, and when it was received (µs since 1970). A payload that is no record of the
     /// stream is left out and counted in [`Body::malformed`].
     pub fn add(&mut self, received_us: u64, payload: &[u8]) {
-        if self.overflowed {
+        if self.packer.overflowed {
             return;
         }
-        let before = self.text.len();
+        let text = self.packer.text();
+        let before = text.len();
         if self.records > 0 {
-            self.text.put(b",");
+            text.put(b",");
         }
-        if self.renderer.item(self.stream, received_us, payload, &mut self.text) {
+        if self.renderer.item(self.stream, received_us, payload, text) {
             self.records += 1;
         } else {
-            self.text.truncate(before);
+            text.truncate(before);
             self.malformed += 1;
         }
-        if self.text.len() >= BODY_GATHER_BYTES {
-            self.pass_on();
-        }
+        self.packer.gathered();
     }
 
     /// Ends the body and gives its bytes as they go on the wire. `None`: it is above [`BODY_BYTES_MAX`], or on the wire above
     /// [`BODY_WIRE_BYTES_MAX`]; fewer records have to be tried. A body of one record always fits.
     pub fn finish(&mut self) -> Option<&[u8]> {
-        self.text.put(b"]}");
-        self.pass_on();
-        if self.overflowed {
-            return None;
-        }
-        match &mut self.compressor {
-            Some(compressor) => compressor.finish().ok(),
-            None => Some(self.text.as_bytes()),
-        }
+        self.packer.finish(b"]}")
     }
 
     /// Records in the body.
@@ -102,7 +76,83 @@ impl Body {
 
     /// Bytes of the finished body before compression.
     pub fn body_bytes(&self) -> u64 {
+        self.packer.body_bytes
+    }
+}
+
+/// A renderer for this host and its zone.
+pub fn this_hosts_renderer() -> Renderer {
+    let host = ThisHost { name: sys::host::computer(), address: sys::host::primary_address() };
+    Renderer::new(host, sys::clock::unix_from_local)
+}
+
+/// Text that becomes a body, gathered in a small buffer and compressed from there.
+pub struct Packer {
+    compressor: Option<Compressor>,
+    /// What is not yet compressed; without a compressor, the whole body.
+    text: Text,
+    body_bytes: u64,
+    wire_bytes_max: usize,
+    overflowed: bool,
+}
+
+impl Packer {
+    /// A packer of bodies of at most so many bytes on the wire.
+    pub fn new(compressor: Option<Compressor>, wire_bytes_max: usize) -> Self {
+        Packer { compressor, text: Text::default(), body_bytes: 0, wire_bytes_max, overflowed: false }
+    }
+
+    /// Whether bodies are compressed.
+    pub fn compresses(&self) -> bool {
+        self.compressor.is_some()
+    }
+
+    /// Starts a body, forgetting the one before.
+    pub fn begin(&mut self, opening: &[u8]) {
+        self.text.truncate(0);
+        if let Some(compressor) = &mut self.compressor {
+            compressor.reset();
+        }
+        (self.body_bytes, self.overflowed) = (0, false);
+        self.text.put_slice(opening);
+    }
+
+    /// Where text is put; what is put is the body's once [`Packer::gathered`] was called.
+    pub fn text(&mut self) -> &mut Text {
+        &mut self.text
+    }
+
+    /// Bytes of the body so far, before compression.
+    pub fn bytes(&self) -> u64 {
+        match self.compressor {
+            Some(_) => self.body_bytes + self.text.len() as u64,
+            None => self.text.len() as u64,
+        }
+    }
+
+    /// Bytes of the finished body before compression.
+    pub fn packed_bytes(&self) -> u64 {
         self.body_bytes
+    }
+
+    /// Compresses what was put, if it is worth a step.
+    pub fn gathered(&mut self) {
+        if self.text.len() >= BODY_GATHER_BYTES {
+            self.pass_on();
+        }
+    }
+
+    /// Ends the body and gives its bytes as they go on the wire; `None`: they are too many.
+    pub fn finish(&mut self, closing: &[u8]) -> Option<&[u8]> {
+        self.text.put_slice(closing);
+        self.pass_on();
+        if self.overflowed {
+            return None;
+        }
+        match &mut self.compressor {
+            Some(compressor) => compressor.finish().ok(),
+            None => Some(self.text.as_bytes()),
+        }
     }
 
     /// Takes what was gathered: into the compressor, or, where there is none, leaves it as the body so far.
@@ -117,7 +167,7 @@ impl Body {
             }
             None => {
                 self.body_bytes = self.text.len() as u64;
-                wire_ok = self.text.len() <= BODY_WIRE_BYTES_MAX;
+                wire_ok = self.text.len() <= self.wire_bytes_max;
             }
         }
         self.overflowed |= !wire_ok || self.body_bytes > BODY_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! zlib (RFC 1950) around deflate (RFC 1951): text goes in piece by piece, one bounded buffer comes out.
+//! zlib (RFC 1950) or gzip (RFC 1952) around deflate (RFC 1951): text goes in piece by piece, one bounded buffer comes out.
 
 use alloc::vec::Vec;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Status};
@@ -18,14 +18,28 @@ pub struct Compressor {
     output_bytes_max: usize,
 }
 
+/// What stands around the compressed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrapper {
+    /// What HTTP calls `deflate`.
+    Zlib,
+    /// What HTTP calls `gzip`.
+    Gzip,
+}
+
 /// The output would not fit its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflow;
 
 impl Compressor {
     /// A compressor whose streams are at most `output_bytes_max` long.
-    pub fn new(output_bytes_max: usize) -> Self {
-        let config = DeflateConfig { level: LEVEL, ..DeflateConfig::default() };
+    pub fn new(wrapper: Wrapper, output_bytes_max: usize) -> Self {
+        const WINDOW_BITS: i32 = 15;
+        let window_bits = match wrapper {
+            Wrapper::Zlib => WINDOW_BITS,
+            Wrapper::Gzip => WINDOW_BITS + 16, // the library's way to ask for it
+        };
+        let config = DeflateConfig { level: LEVEL, window_bits, ..DeflateConfig::default() };
         Compressor { state: Deflate::new_with_config(config), output: Vec::new(), used: 0, output_bytes_max }
     }
 
@@ -99,7 +113,7 @@ mod tests {
 
     #[test]
     fn one_compressor_serves_many_streams_and_each_is_whole() {
-        let mut compressor = Compressor::new(1 << 20);
+        let mut compressor = Compressor::new(Wrapper::Zlib, 1 << 20);
         for text in [noise(0), noise(1), noise(300_000), alloc::vec![b'a'; 300_000], noise(70_000)] {
             compressor.reset();
             for piece in text.chunks(777) {
@@ -112,8 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn a_gzip_stream_is_one_that_gzip_reads() {
+        let mut compressor = Compressor::new(Wrapper::Gzip, 1 << 20);
+        let text = noise(100_000);
+        compressor.feed(&text).unwrap();
+        let stream = compressor.finish().unwrap();
+        assert_eq!(stream[..3], [0x1f, 0x8b, 8], "RFC 1952");
+        let mut state = zlib_rs::Inflate::new(true, 31);
+        let mut back = alloc::vec![0; text.len() + 1];
+        let status = state.decompress(stream, &mut back, zlib_rs::InflateFlush::Finish);
+        assert_eq!((status, &back[..text.len()]), (Ok(Status::StreamEnd), &text[..]));
+    }
+
+    #[test]
     fn output_above_its_bound_is_an_overflow_and_the_next_stream_is_whole() {
-        let mut compressor = Compressor::new(100_000);
+        let mut compressor = Compressor::new(Wrapper::Zlib, 100_000);
         let text = noise(200_000);
         let fed = compressor.feed(&text);
         assert!(fed.is_err() || compressor.finish().is_err());

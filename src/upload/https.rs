@@ -105,7 +105,27 @@ impl Client {
     /// Posts `body` to an `https://` URL and gives whatever the server answers, whatever its status. `Host`,
     /// `Content-Length` and `Accept: */*` are added to `headers`.
     pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, HttpsError> {
-        let mut request = self.agent.post(url);
+        self.send(self.agent.post(url), headers, body)
+    }
+
+    /// As [`Client::post`], but all together within so many milliseconds.
+    pub fn post_within(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        request_ms: u64,
+    ) -> Result<Answer, HttpsError> {
+        let limit = Some(Duration::from_millis(request_ms));
+        self.send(self.agent.post(url).config().timeout_global(limit).build(), headers, body)
+    }
+
+    fn send(
+        &self,
+        mut request: ureq::RequestBuilder<ureq::typestate::WithBody>,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, HttpsError> {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -1,5 +1,7 @@
 //! One record as the JSON item, or items, that the service knows. Keys, their order and their words are the original's.
 
+pub mod rows;
+
 use super::Stream;
 use super::number::put_number;
 use super::text::Text;

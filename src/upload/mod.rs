@@ -2,15 +2,20 @@
 //!
 //! [`schedule`], with [`chunk`] and [`backoff`], decides, without I/O; [`child`] forks, feeds and reaps; the rest runs only
 //! inside the child: [`items`] renders (its values: [`number`]), [`deflate`] compresses, [`https`] posts, one file per
-//! destination joins them.
+//! destination joins them: [`stdout`], [`oms`], and [`rows`] with its two doors, [`azure_ingestion`] and [`data_collector`].
 
 pub mod admin_conf;
+#[cfg(feature = "std")]
+pub mod azure_ingestion;
 pub mod backoff;
 #[cfg(feature = "std")]
 pub mod body;
+pub mod cef;
 #[cfg(feature = "std")]
 pub mod child;
 pub mod chunk;
+#[cfg(feature = "std")]
+pub mod data_collector;
 #[cfg(feature = "std")]
 pub mod deflate;
 pub mod dns;
@@ -20,12 +25,15 @@ pub mod guid;
 #[cfg(feature = "std")]
 pub mod https;
 pub mod items;
+pub mod members;
 pub mod number;
 #[cfg(feature = "std")]
 pub mod oms;
 pub mod proxy;
 #[cfg(feature = "std")]
 pub mod render;
+#[cfg(feature = "std")]
+pub mod rows;
 pub mod schedule;
 #[cfg(feature = "std")]
 pub mod stdout;
@@ -73,7 +81,13 @@ pub struct Outcome {
     pub clock_skew_s: Option<i32>,
     /// The connection broke before an answer came: perhaps an answer to the size of the body.
     pub broke: bool,
-    /// Records in the body.
+    /// No answer came, but the service may have taken the records.
+    pub ambiguous: bool,
+    /// Unless sent: so many records at the front of the chunk were delivered all the same, by requests of their own.
+    pub delivered: u32,
+    /// So many records behind those are what the verdict is about; 0: all.
+    pub concerned: u32,
+    /// Records in the body, or in the bodies that were taken.
     pub records: u32,
     /// Bytes of the body before compression.
     pub body_bytes: u64,
@@ -112,6 +126,9 @@ impl Outcome {
             retry_after_s: None,
             clock_skew_s: None,
             broke: false,
+            ambiguous: false,
+            delivered: 0,
+            concerned: 0,
             records: 0,
             body_bytes: 0,
             wire_bytes: 0,

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::admin_conf::{AdminConf, AdminConfError};
 use super::body::Body;
@@ -28,6 +28,9 @@ pub const USER_AGENT: &str = concat!("LinuxMonitoringAgent/", env!("CARGO_PKG_VE
 const SKEW_S_MAX: i32 = 15 * 60;
 /// A clock outside these years (2020 to 2099) is not set, and certificates cannot be judged by it.
 const CLOCK_S: core::ops::Range<i64> = 1_577_836_800..4_102_444_800;
+
+/// What an operator is told then.
+pub(super) const CLOCK_NOT_SET: &str = "this host's clock is not set: set it, certificates depend on it";
 
 /// Whether a clock is plausible: a dead battery must not make us reject the server's certificate or date our own wrongly.
 pub fn clock_is_set(unix_s: i64) -> bool {
@@ -70,7 +73,7 @@ impl Oms {
 
 /// The same files, below `root`.
 pub fn below(root: &Path, files: &OmsFiles) -> OmsFiles {
-    let below = |path: &str| root.join(path.trim_start_matches('/')).to_string_lossy().into_owned();
+    let below = |path: &str| rooted(root, path).to_string_lossy().into_owned();
     OmsFiles {
         omsadmin_conf: below(&files.omsadmin_conf),
         certificate: below(&files.certificate),
@@ -80,6 +83,11 @@ pub fn below(root: &Path, files: &OmsFiles) -> OmsFiles {
         ca_file: if files.ca_file.is_empty() { String::new() } else { below(&files.ca_file) },
         compress: files.compress,
     }
+}
+
+/// `path` below `root`, also when it is absolute.
+pub(super) fn rooted(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
 impl Destination for Oms {
@@ -114,10 +122,7 @@ impl Oms {
             return Outcome::new(Verdict::Refused, format!("{malformed} records of the chunk cannot be rendered"));
         }
         if !clock_is_set(now_unix_s) {
-            return Outcome::new(
-                Verdict::Later,
-                "this host's clock is not set: set it, certificates depend on it".to_owned(),
-            );
+            return Outcome::new(Verdict::Later, CLOCK_NOT_SET.to_owned());
         }
         // A renewed certificate or another endpoint is used at once.
         let line = self.line.take().filter(|line| line.stamps == stamps(&self.files));
@@ -161,10 +166,7 @@ impl Line {
     }
 
     fn post(&self, attempt: u32, compressed: bool, body: &[u8]) -> Result<Answer, Outcome> {
-        let mut random = [0; 16];
-        sys::random_bytes(&mut random)
-            .map_err(|error| Outcome::new(Verdict::Later, format!("/dev/urandom: {error}")))?;
-        let request_id = random_guid(random);
+        let request_id = request_id();
         let attempt = attempt.to_string();
         let identity = &self.identity;
         let headers = [
@@ -184,9 +186,17 @@ impl Line {
         let headers: Vec<(&str, &str)> = headers.into_iter().flatten().collect();
         self.client.post(&identity.oms_endpoint, &headers, body).map_err(|error| Outcome {
             broke: error == HttpsError::ClosedEarly,
+            ambiguous: error.is_ambiguous(),
             ..Outcome::new(Verdict::Later, error.to_string())
         })
     }
+}
+
+/// A GUID for one request. Without random bytes it is one all the same: it serves those who look for a request in a log.
+pub(super) fn request_id() -> String {
+    let mut random = [0; 16];
+    let _ = sys::random_bytes(&mut random);
+    random_guid(random)
 }
 
 fn has_value(header: &(&str, &str)) -> bool {
@@ -225,6 +235,11 @@ fn read_bounded(path: &str) -> io::Result<Vec<u8>> {
 
 /// What an answer means for the chunk.
 pub fn judge(answer: &Answer, now_unix_s: i64) -> Outcome {
+    judge_by(answer, now_unix_s, advice)
+}
+
+/// The same for a service that wants other advice on a status.
+pub(super) fn judge_by(answer: &Answer, now_unix_s: i64, advice: fn(u16) -> &'static str) -> Outcome {
     let clock_skew_s = answer.date_unix_s.and_then(|date| i32::try_from(date.saturating_sub(now_unix_s)).ok());
     let (verdict, reason) = match answer.status {
         200..300 => (Verdict::Sent, String::new()),
@@ -256,7 +271,7 @@ fn wrong_clock(status: u16, skew_s: i32) -> String {
     )
 }
 
-fn advice(status: u16) -> &'static str {
+pub(super) fn advice(status: u16) -> &'static str {
     match status {
         300..=399 => "the service answers with a redirect, which is not followed: check the endpoint and the proxy",
         401 => "the service does not accept our certificate (401): onboard again",

@@ -1,5 +1,6 @@
 //! `omsd render`: raw syslog lines to the items that would be uploaded, for an administrator's "why does it look like this?".
 
+use super::items::rows::RowForm;
 use super::items::{Renderer, ThisHost};
 use super::text::Text;
 use crate::limits::MESSAGE_BYTES_MAX;
@@ -7,17 +8,27 @@ use crate::sys;
 use alloc::vec::Vec;
 use std::io::{self, BufRead, Write};
 
+/// Whose form items have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `out_oms`
+    Oms,
+    /// `out_azure_ingestion`
+    Rows(RowForm),
+}
+
 /// Reads lines and writes for each the item that would be uploaded, one JSON object a line. They count as received at
 /// `now_us` (µs since 1970; `None`: when they are read), from nobody known: `HostIP` is `Unknown IP`. What a line has above
 /// [`MESSAGE_BYTES_MAX`] is cut. Fails as its reader and its writer do.
-pub fn render(input: impl BufRead, output: impl Write, now_us: Option<u64>) -> io::Result<()> {
+pub fn render(form: Form, input: impl BufRead, output: impl Write, now_us: Option<u64>) -> io::Result<()> {
     let host = ThisHost { name: sys::host::computer(), address: None };
-    render_with(Renderer::new(host, sys::clock::unix_from_local), input, output, now_us)
+    render_with(Renderer::new(host, sys::clock::unix_from_local), form, input, output, now_us)
 }
 
 /// As [`render`], for a host and a zone that the caller chose.
 pub fn render_with(
     mut renderer: Renderer,
+    form: Form,
     mut input: impl BufRead,
     mut output: impl Write,
     now_us: Option<u64>,
@@ -25,7 +36,11 @@ pub fn render_with(
     let (mut line, mut item) = (Vec::new(), Text::default());
     while next_line(&mut input, &mut line)? {
         item.truncate(0);
-        renderer.syslog(now_us.unwrap_or_else(sys::clock::wall_us), None, &line, &mut item);
+        let now_us = now_us.unwrap_or_else(sys::clock::wall_us);
+        match &form {
+            Form::Oms => renderer.syslog(now_us, None, &line, &mut item),
+            Form::Rows(form) => renderer.syslog_row(form, now_us, None, &line, &mut item),
+        }
         item.put(b"\n");
         output.write_all(item.as_bytes())?;
     }
@@ -66,7 +81,7 @@ mod tests {
     fn messages(input: &[u8]) -> Vec<String> {
         let mut output = Vec::new();
         // A reader of three bytes at a time finds what a line does across reads.
-        render(io::BufReader::with_capacity(3, input), &mut output, Some(0)).unwrap();
+        render(Form::Oms, io::BufReader::with_capacity(3, input), &mut output, Some(0)).unwrap();
         let text = String::from_utf8(output).unwrap();
         text.lines().map(|line| String::from(field(line, "Message"))).collect()
     }
@@ -93,7 +108,7 @@ mod tests {
     #[test]
     fn now_is_when_lines_count_as_received() {
         let mut output = Vec::new();
-        render(&b"text"[..], &mut output, Some(1_782_993_600_123_456)).unwrap();
+        render(Form::Oms, &b"text"[..], &mut output, Some(1_782_993_600_123_456)).unwrap();
         let item = String::from_utf8(output).unwrap();
         assert_eq!(field(&item, "Timestamp"), "2026-07-02T12:00:00.123Z");
         assert_eq!(field(&item, "EventTime"), "2026-07-02T12:00:00.123Z");

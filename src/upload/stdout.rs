@@ -49,15 +49,10 @@ impl<W: Write> Destination for Stdout<W> {
 impl<W: Write> Stdout<W> {
     fn outcome(&self, verdict: Verdict, reason: String) -> Outcome {
         Outcome {
-            verdict,
-            status: 0,
-            retry_after_s: None,
-            clock_skew_s: None,
-            broke: false,
             records: self.body.records(),
             body_bytes: self.body.body_bytes(),
             wire_bytes: self.body.body_bytes() + 1,
-            reason,
+            ..Outcome::new(verdict, reason)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Bytes of JSON in the making: text goes in, escaped where it must be, whatever the bytes are.
 
+use crate::limits::FIELD_BYTES_MAX;
 use alloc::vec::Vec;
 
 /// A buffer that grows, and that is filled by stores of eight bytes while they are looked at, not by calls to `memcpy`: an item
@@ -79,6 +80,18 @@ impl Text {
         }
     }
 
+    /// Appends a field of a row, as [`Text::put_escaped`] does: what would be longer than [`FIELD_BYTES_MAX`] where it arrives is
+    /// cut between two characters, and says so at its end.
+    pub fn put_field(&mut self, bytes: &[u8]) {
+        const CUT: &[u8; 6] = b" [cut]";
+        const REPLACEMENT_BYTES: usize = '\u{fffd}'.len_utf8();
+        if bytes.len() * REPLACEMENT_BYTES <= FIELD_BYTES_MAX || arriving_bytes(bytes) <= FIELD_BYTES_MAX {
+            return self.put_escaped(bytes);
+        }
+        self.put_escaped(&bytes[..front_bytes(bytes, FIELD_BYTES_MAX - CUT.len())]);
+        self.put(CUT);
+    }
+
     /// Copies bytes from the front of `rest` up to one that cannot stand as it is, which it gives back.
     fn put_plain(&mut self, rest: &mut &[u8]) -> Option<u8> {
         let (plain_bytes, special) = copy_plain(rest, &mut self.bytes[self.used..]);
@@ -121,6 +134,30 @@ impl Text {
     fn grow(&mut self, bytes: usize) {
         self.bytes.resize((self.used + bytes).next_power_of_two(), 0);
     }
+}
+
+/// Length of bytes once each ill-formed sequence is U+FFFD.
+fn arriving_bytes(bytes: &[u8]) -> usize {
+    bytes.utf8_chunks().map(|chunk| chunk.valid().len() + if chunk.invalid().is_empty() { 0 } else { 3 }).sum()
+}
+
+/// How many bytes of the front, whole characters only, are at most `bytes_max` long where they arrive.
+fn front_bytes(bytes: &[u8], bytes_max: usize) -> usize {
+    let (mut taken, mut room) = (0, bytes_max);
+    for chunk in bytes.utf8_chunks() {
+        let mut valid = chunk.valid().len().min(room);
+        while !chunk.valid().is_char_boundary(valid) {
+            valid -= 1;
+        }
+        taken += valid;
+        room -= valid;
+        if valid < chunk.valid().len() || room < 3 || chunk.invalid().is_empty() {
+            break;
+        }
+        taken += chunk.invalid().len();
+        room -= 3;
+    }
+    taken
 }
 
 /// Copies bytes up to one that cannot stand as it is: how many, and whether there is one. `to` is eight bytes longer than

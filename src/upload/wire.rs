@@ -4,8 +4,9 @@
 //! to the child, per chunk:  ORDER   stream u8, 3 bytes zero, attempt u32
 //!                           PIECE   length u32, so many bytes of whole frames; any number of them
 //!                           END     a PIECE of length 0
-//! from the child:           ANSWER  length u32, then verdict u8, flags u8 (1 retry_after, 2 clock_skew, 4 broke), status u16,
-//!                                   retry_after u32, clock_skew i32, records u32, body_bytes u64, wire_bytes u64, reason
+//! from the child:           ANSWER  length u32, then verdict u8, flags u8 (1 retry_after, 2 clock_skew, 4 broke, 8 ambiguous),
+//!                                   status u16, retry_after u32, clock_skew i32, delivered u32, concerned u32, records u32,
+//!                                   body_bytes u64, wire_bytes u64, reason
 //! ```
 
 use super::{Outcome, Stream, Verdict};
@@ -18,7 +19,7 @@ pub const ORDER_BYTES: usize = 8;
 /// Bytes of a length.
 pub const LENGTH_BYTES: usize = 4;
 /// Bytes of an answer in front of its reason, the length not counted.
-const ANSWER_BYTES: usize = 32;
+const ANSWER_BYTES: usize = 40;
 /// Longest answer, the length not counted.
 pub const ANSWER_BYTES_MAX: usize = ANSWER_BYTES + REASON_BYTES_MAX;
 
@@ -44,14 +45,17 @@ pub fn encode_answer(outcome: &Outcome) -> Vec<u8> {
     let reason = &outcome.reason.as_bytes()[..end];
     let flags = u8::from(outcome.retry_after_s.is_some())
         | u8::from(outcome.clock_skew_s.is_some()) << 1
-        | u8::from(outcome.broke) << 2;
+        | u8::from(outcome.broke) << 2
+        | u8::from(outcome.ambiguous) << 3;
     let mut bytes = Vec::with_capacity(LENGTH_BYTES + ANSWER_BYTES_MAX);
     bytes.extend_from_slice(&u32::try_from(ANSWER_BYTES + end).unwrap_or(0).to_le_bytes());
     bytes.extend_from_slice(&[outcome.verdict as u8, flags]);
     bytes.extend_from_slice(&outcome.status.to_le_bytes());
     bytes.extend_from_slice(&outcome.retry_after_s.unwrap_or(0).to_le_bytes());
     bytes.extend_from_slice(&outcome.clock_skew_s.unwrap_or(0).to_le_bytes());
-    bytes.extend_from_slice(&outcome.records.to_le_bytes());
+    for count in [outcome.delivered, outcome.concerned, outcome.records] {
+        bytes.extend_from_slice(&count.to_le_bytes());
+    }
     bytes.extend_from_slice(&outcome.body_bytes.to_le_bytes());
     bytes.extend_from_slice(&outcome.wire_bytes.to_le_bytes());
     bytes.extend_from_slice(reason);
@@ -88,6 +92,8 @@ fn answer(bytes: &[u8]) -> Option<Outcome> {
     let (status, rest) = rest.split_first_chunk::<2>()?;
     let (retry_after, rest) = rest.split_first_chunk::<4>()?;
     let (clock_skew, rest) = rest.split_first_chunk::<4>()?;
+    let (delivered, rest) = rest.split_first_chunk::<4>()?;
+    let (concerned, rest) = rest.split_first_chunk::<4>()?;
     let (records, rest) = rest.split_first_chunk::<4>()?;
     let (body_bytes, rest) = rest.split_first_chunk::<8>()?;
     let (wire_bytes, reason) = rest.split_first_chunk::<8>()?;
@@ -98,6 +104,9 @@ fn answer(bytes: &[u8]) -> Option<Outcome> {
         retry_after_s: (flags & 1 != 0).then_some(u32::from_le_bytes(*retry_after)),
         clock_skew_s: (flags & 2 != 0).then_some(i32::from_le_bytes(*clock_skew)),
         broke: flags & 4 != 0,
+        ambiguous: flags & 8 != 0,
+        delivered: u32::from_le_bytes(*delivered),
+        concerned: u32::from_le_bytes(*concerned),
         records: u32::from_le_bytes(*records),
         body_bytes: u64::from_le_bytes(*body_bytes),
         wire_bytes: u64::from_le_bytes(*wire_bytes),
@@ -124,6 +133,9 @@ mod tests {
             retry_after_s: Some(7),
             clock_skew_s: Some(-900),
             broke: true,
+            ambiguous: true,
+            delivered: 70_000,
+            concerned: 2,
             records: 1000,
             body_bytes: 1 << 40,
             wire_bytes: 5,

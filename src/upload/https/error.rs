@@ -135,6 +135,11 @@ impl From<HttpsError> for ureq::Error {
 }
 
 impl HttpsError {
+    /// Whether the server may have acted on the request all the same: it was sent, and what came of it is not known.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, HttpsError::ClosedEarly | HttpsError::TimedOut("an answer"))
+    }
+
     /// Reads what rustls hides in an I/O error; `awaited` completes "no ... in time".
     pub(super) fn from_io(error: &io::Error, awaited: &'static str) -> HttpsError {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
