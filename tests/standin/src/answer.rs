@@ -14,6 +14,8 @@ pub struct Answer {
     pub delay: Duration,
     /// How the answer is put on the wire, if at all.
     pub manner: Manner,
+    /// What the body is, whatever the status; `None`: what belongs to it.
+    pub body: Option<String>,
 }
 
 /// How an answer is put on the wire. Each but the first is something a real service or proxy has done to somebody.
@@ -58,7 +60,7 @@ pub enum Manner {
 
 impl Default for Answer {
     fn default() -> Self {
-        Self { status: 200, retry_after: None, delay: Duration::ZERO, manner: Manner::Plain }
+        Self { status: 200, retry_after: None, delay: Duration::ZERO, manner: Manner::Plain, body: None }
     }
 }
 
@@ -71,6 +73,12 @@ impl Answer {
     /// A 200 in this manner.
     pub fn manner(manner: Manner) -> Self {
         Self { manner, ..Self::default() }
+    }
+
+    /// The same with this body.
+    #[must_use]
+    pub fn saying(self, body: impl Into<String>) -> Self {
+        Self { body: Some(body.into()), ..self }
     }
 
     /// The same with a `Retry-After`.

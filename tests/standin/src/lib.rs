@@ -5,6 +5,8 @@
 //!  http.rs      header and body off the wire
 //!  topology.rs  the onboarding request and its answer
 //!  ods.rs       the data request: headers, zlib, JSON, items
+//!  token.rs     the token endpoint            ingestion.rs  the Logs Ingestion API, and the Data Collector API
+//!  metadata.rs  the metadata services of a VM and of Azure Arc, by plain HTTP            azure.rs  what these have in common
 //!  answer.rs    what is answered, in which manner        wire.rs  putting it on the wire
 //!  numbers.rs   which numbered messages arrived          clock.rs civil time
 //! ```
@@ -13,16 +15,21 @@
 //! protocol gets the status it earned and leaves a complaint, and a test that ends with complaints has found a defect.
 
 pub mod answer;
+pub mod azure;
 pub mod clock;
 pub mod http;
+pub mod ingestion;
+pub mod metadata;
 pub mod numbers;
 pub mod ods;
 mod service;
 pub mod tls;
+pub mod token;
 pub mod topology;
 mod wire;
 
 pub use answer::{Answer, Manner, Refusal, RefuseWhen};
+pub use azure::{Azure, Row};
 pub use http::Head;
 pub use numbers::Numbers;
 pub use ods::Item;
@@ -79,6 +86,14 @@ pub enum Route {
     Renewal,
     /// Records.
     Data,
+    /// A token for an application.
+    Token,
+    /// Rows, by the Logs Ingestion API.
+    Rows,
+    /// Rows, by the HTTP Data Collector API.
+    Collector,
+    /// A token for a machine.
+    Metadata,
 }
 
 /// One request that was read to its end, or answered at its header ([`Manner::Early`]).
@@ -130,6 +145,8 @@ pub struct Seen {
     pub agents: Vec<Agent>,
     /// Items taken, in order; empty in counting mode.
     pub items: Vec<Item>,
+    /// Rows taken, in order; empty in counting mode.
+    pub rows: Vec<Row>,
     /// Requests of all kinds, in order.
     pub requests: Vec<Request>,
     /// What was wrong with requests, a sentence each. Refused topology requests are not among them: a wrong key is no defect.
@@ -158,6 +175,16 @@ impl Seen {
     /// The sums as one line of JSON.
     pub fn counts_json(&self) -> String {
         wire::counts_json(self)
+    }
+
+    /// The rows of one stream, in order.
+    pub fn rows_of<'s>(&'s self, stream: &'s str) -> impl Iterator<Item = &'s Row> {
+        self.rows.iter().filter(move |row| row.stream == stream)
+    }
+
+    /// The requests of one kind, in order.
+    pub fn requests_of(&self, route: Route) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(move |request| request.route == route)
     }
 
     /// The syslog items, in order.
@@ -229,6 +256,20 @@ impl Standin {
     /// What topology requests are told from now on.
     pub fn tell(&self, told: topology::Told) {
         self.shared.script(|script| script.told = told);
+    }
+
+    /// Looks at, or changes, what is known of tenant, identities and rule.
+    pub fn azure<T>(&self, change: impl FnOnce(&mut Azure) -> T) -> T {
+        self.shared.azure(change)
+    }
+
+    /// Starts the metadata services of a VM and of Azure Arc: where they listen. They end with the program.
+    pub fn start_metadata(&self) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let shared = self.shared.clone();
+        std::thread::spawn(move || service::accept_metadata(&shared, &listener));
+        Ok(address)
     }
 
     /// Takes an agent for onboarded without its asking, as the service would after an earlier request.

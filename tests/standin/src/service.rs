@@ -1,11 +1,12 @@
 //! The service itself: connections, the judging of requests, the choice of answers, and the memory of it all.
 
 use crate::answer::{Answer, Manner, Refusal};
+use crate::azure::{Azure, Refused, Row};
 use crate::http::{Head, Wire};
 use crate::ods::{self, Item};
 use crate::topology::{self, Agent, Fault, malformed};
 use crate::wire::{self, Reply};
-use crate::{Options, Request, Route, Seen, clock};
+use crate::{Options, Request, Route, Seen, clock, ingestion, metadata, token};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -38,6 +39,7 @@ pub struct Shared {
     last_connection: AtomicU64,
     script: Mutex<Script>,
     request_ids: Mutex<HashSet<String>>,
+    azure: Mutex<Azure>,
     seen: Mutex<Seen>,
     changed: Condvar,
 }
@@ -55,6 +57,7 @@ impl Shared {
             last_connection: AtomicU64::new(0),
             script: Mutex::default(),
             request_ids: Mutex::default(),
+            azure: Mutex::default(),
             seen: Mutex::default(),
             changed: Condvar::new(),
         })
@@ -62,6 +65,10 @@ impl Shared {
 
     pub fn script<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
         change(&mut self.script.lock().expect("no thread panicked"))
+    }
+
+    pub fn azure<T>(&self, change: impl FnOnce(&mut Azure) -> T) -> T {
+        change(&mut self.azure.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -112,10 +119,47 @@ pub fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
+/// How a client calls this service.
+fn origin_of(head: &Head) -> String {
+    format!("https://{}", head.header("host").unwrap_or_default())
+}
+
 /// Adds an agent, in place of the one with the same GUID.
 pub fn remember(seen: &mut Seen, agent: Agent) {
     seen.agents.retain(|known| known.agent_guid != agent.agent_guid);
     seen.agents.push(agent);
+}
+
+/// Answers the metadata services' questions, one connection after another, until the stand-in closes.
+pub fn accept_metadata(shared: &Arc<Shared>, listener: &TcpListener) {
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else { continue };
+        let shared = shared.clone();
+        std::thread::spawn(move || {
+            let _ = stream.set_read_timeout(Some(IDLE));
+            let _ = answer_metadata(&shared, &mut Wire::new(stream));
+        });
+    }
+}
+
+fn answer_metadata(shared: &Arc<Shared>, wire: &mut Wire<TcpStream>) -> io::Result<()> {
+    let Some(head) = wire.read_head()? else { return Ok(()) };
+    let connection = Connection { shared, number: 0, body: Vec::new(), plain: Vec::new() };
+    let answer = connection.next_answer(Route::Metadata);
+    let judged = match answer.status {
+        200 => shared.azure(|azure| metadata::answer(azure, &head)),
+        _ => Ok(metadata::Said { status: answer.status, challenge: None, body: String::new() }),
+    };
+    let (reply, challenge, fault) = match judged {
+        Ok(said) if said.status == 200 => (Reply::new(&answer, "application/json", said.body), None, None),
+        Ok(said) => (Reply::refusal(said.status, answer.body.clone().unwrap_or(said.body)), said.challenge, None),
+        Err(fault) => (Reply::refusal(fault.status, token::error_json(&fault)), None, Some(fault)),
+    };
+    connection.note_request(Route::Metadata, &head, (&reply, reply.status == 200, 0), fault, |_| {});
+    let Some(challenge) = challenge else { return wire::send(wire, &reply, shared.now_s()) };
+    let bytes = String::from_utf8_lossy(&reply.bytes(shared.now_s())).into_owned();
+    let (status_line, rest) = bytes.split_once("\r\n").unwrap_or_default();
+    wire.write(format!("{status_line}\r\nWWW-Authenticate: {challenge}\r\n{rest}").as_bytes())
 }
 
 type Tls = Wire<StreamOwned<ServerConnection, TcpStream>>;
@@ -176,6 +220,10 @@ impl Connection<'_> {
             ("POST", path) if path.ends_with(topology::RENEWAL_PATH) => Route::Renewal,
             ("POST", ods::PATH) => Route::Data,
             ("GET", "/standin/counts") => return self.counts(wire),
+            ("GET", path) if token::discovery(path, "").is_some() => return self.discovery(wire, &head),
+            ("POST", path) if token::is_path(path) => Route::Token,
+            ("POST", path) if ingestion::is_path(path) => Route::Rows,
+            ("POST", path) if ingestion::is_collector_path(path) => Route::Collector,
             (method, path) => {
                 let fault = Fault { status: 404, reason: format!("{method} {path} is not served here") };
                 return self.complain(wire, &fault);
@@ -199,6 +247,9 @@ impl Connection<'_> {
             Route::Topology | Route::Heartbeat => self.topology(route, &head, presented.as_deref(), &answer),
             Route::Renewal => self.renewal(&head, presented.as_deref(), &answer),
             Route::Data => self.data(&head, presented.as_deref(), answer),
+            Route::Token => self.token(&head, &answer),
+            Route::Rows | Route::Collector => self.rows(route, &head, answer),
+            Route::Metadata => unreachable!("it is asked on another port"),
         };
         wire::send(wire, &reply, self.shared.now_s())?;
         Ok(head.keeps_alive() && reply.keeps_alive())
@@ -304,6 +355,86 @@ impl Connection<'_> {
         reply
     }
 
+    fn token(&mut self, head: &Head, answer: &Answer) -> Reply {
+        let (now_s, origin) = (self.shared.now_s(), origin_of(head));
+        let given = match answer.status {
+            200 => self.shared.azure(|azure| token::give(azure, head, &self.body, &origin, now_s)),
+            _ => Ok(String::new()),
+        };
+        let reply = match &given {
+            Ok(json) => Reply::new(answer, "application/json", json.clone()),
+            Err(fault) => Reply::refusal(fault.status, token::error_json(fault)),
+        };
+        self.plain.clear();
+        self.note_request(Route::Token, head, (&reply, given.is_ok() && answer.takes(), 0), given.err(), |_| {});
+        reply
+    }
+
+    fn rows(&mut self, route: Route, head: &Head, answer: Answer) -> Reply {
+        let keep = self.shared.options.keep_items;
+        let judged = match route {
+            Route::Rows => {
+                let (body, plain) = (&self.body, &mut self.plain);
+                self.shared.azure(|azure| ingestion::check(azure, head, body, plain, keep))
+            }
+            _ => {
+                self.plain.clone_from(&self.body);
+                let (workspace, key) = &self.shared.keys[0];
+                ingestion::check_collector(workspace, key, head, &self.body, self.shared.now_s())
+            }
+        };
+        let answer = if judged.is_ok() { self.refusal_instead(answer) } else { answer };
+        let taken = judged.is_ok() && answer.takes();
+        let reply = match &judged {
+            Err(fault) if answer.status == 200 && route == Route::Rows => {
+                Reply::refusal(fault.status, ingestion::error_json(fault))
+            }
+            Err(fault) if answer.status == 200 => Reply::refusal(fault.status, ingestion::collector_error_json(fault)),
+            _ if answer.status == 200 && answer.manner == Manner::Plain && route == Route::Rows => {
+                Reply::new(&Answer { status: 204, ..answer }, "application/json", String::new())
+            }
+            _ => Reply::new(&answer, "application/json", String::new()),
+        };
+        let numbers = (taken && !self.shared.options.marker.is_empty())
+            .then(|| crate::Numbers::found(&self.plain, &self.shared.options.marker));
+        let sizes = (self.plain.len() as u64, self.body.len() as u64);
+        let (records, rows, fault): (_, Vec<Row>, _) = match judged {
+            Ok(load) => (load.records, load.rows, None),
+            Err(fault) => (0, Vec::new(), Some(fault)),
+        };
+        self.note_request(route, head, (&reply, taken, records), fault, |seen| {
+            seen.counts.requests += 1;
+            if taken {
+                seen.counts.taken += 1;
+                seen.counts.records += records as u64;
+                seen.counts.body_bytes += sizes.0;
+                seen.counts.wire_bytes += sizes.1;
+                numbers.into_iter().flatten().for_each(|number| seen.numbers.note(number));
+                seen.rows.extend(if keep { rows } else { Vec::new() });
+            }
+        });
+        reply
+    }
+
+    fn note_request(
+        &self,
+        route: Route,
+        head: &Head,
+        (reply, taken, records): (&Reply, bool, usize),
+        fault: Option<Refused>,
+        also: impl FnOnce(&mut Seen),
+    ) {
+        let mut request = self.summary(route, head);
+        (request.status, request.taken, request.records) = (reply.status, taken, records);
+        self.shared.note(|seen| {
+            also(seen);
+            if let Some(fault) = fault {
+                seen.complaints.push(format!("{route:?}: {} ({} {})", fault.reason, fault.status, fault.code));
+            }
+            seen.requests.push(request);
+        });
+    }
+
     fn judge_data(&mut self, head: &Head, presented: Option<&[u8]>) -> Result<Load, Fault> {
         self.plain.clear();
         let presented = presented.ok_or_else(|| topology::forbidden("no client certificate in TLS"))?;
@@ -354,6 +485,12 @@ impl Connection<'_> {
         self.shared.note(|seen| seen.complaints.push(fault.reason.clone()));
         wire.write(&Reply::fault(fault).bytes(self.shared.now_s()))?;
         Ok(false)
+    }
+
+    fn discovery(&self, wire: &mut Tls, head: &Head) -> io::Result<bool> {
+        let body = token::discovery(&head.path, &origin_of(head)).unwrap_or_default();
+        wire.write(&Reply::new(&Answer::default(), "application/json", body).bytes(self.shared.now_s()))?;
+        Ok(head.keeps_alive())
     }
 
     /// For a person with curl: the sums as JSON.

@@ -23,8 +23,11 @@ impl Reply {
             Manner::Gzip if answer.status < 400 => 502,
             _ => answer.status,
         };
-        let body =
-            if (200..300).contains(&status) && status != 204 { body } else { error_body(status, reason(status)) };
+        let body = match &answer.body {
+            Some(said) => said.clone(),
+            None if (200..300).contains(&status) && status != 204 => body,
+            None => error_body(status, reason(status)),
+        };
         Self { status, answer: answer.clone(), content_type, body }
     }
 
@@ -37,6 +40,11 @@ impl Reply {
             content_type: "application/xml",
             body: error_body(fault.status, &fault.reason),
         }
+    }
+
+    /// What a request gets that today's Azure refuses: its JSON.
+    pub fn refusal(status: u16, json: String) -> Self {
+        Self { status, answer: Answer::status(status), content_type: "application/json", body: json }
     }
 
     /// Whether the connection is of use afterwards.
