@@ -65,7 +65,8 @@ impl Model {
             }
             70..=79 => self.read_chunk(flow),
             80..=91 => self.settle(flow, true),
-            92..=95 => self.settle(flow, false),
+            92 | 93 => self.settle(flow, false),
+            94 | 95 => self.cut(flow),
             96 | 97 => self.restart(),
             98 => self.ring().release_memory(),
             _ if damage => self.damage(),
@@ -162,6 +163,27 @@ impl Model {
         let ring = self.ring.as_ref().unwrap();
         let in_memory = ring.head().sequence;
         self.committed = if ring.is_dirty() { self.committed } else { in_memory };
+    }
+
+    /// Leaves the front of a chunk under way; what of it was overwritten meanwhile is no longer there.
+    fn cut(&mut self, flow: u8) {
+        let Some(flight) = self.ring().flight(flow).copied() else { return };
+        let records = self.random.within(1..flight.records + 1);
+        let again = self.ring().stream(flow).unwrap().counters.sent_again;
+        self.ring().cut_chunk(flow, records).unwrap();
+        let ring = self.ring.as_ref().unwrap();
+        let (tail, damaged) = (ring.tail().sequence, self.damaged);
+        let queue = &mut self.queues[usize::from(flow)];
+        let mut gone = 0;
+        while queue.pending.front().is_some_and(|(sequence, _)| *sequence < tail) {
+            queue.pending.pop_front();
+            gone += 1;
+        }
+        queue.overwritten += gone;
+        let left = ring.flight(flow).map_or(0, |flight| flight.records);
+        assert!(damaged || left == records.saturating_sub(flight.overwritten), "{records} of {flight:?}, left {left}");
+        assert_eq!(ring.stream(flow).unwrap().counters.sent_again, again);
+        queue.flight = usize::try_from(left).unwrap();
     }
 
     /// Killed, and started again: what was not committed is gone, and what was in flight is pending again.

@@ -13,6 +13,10 @@ mod harness;
 
 mod all_goes_through_the_proxy;
 mod answers_from_hell;
+mod azure_answers;
+mod azure_identities;
+mod azure_readme;
+mod azure_rows_arrive;
 mod certificate_is_renewed;
 mod clouds_by_domain;
 mod configuration_errors_are_named;

@@ -169,11 +169,41 @@ impl Site {
         let kept = DEFAULTS.iter().filter(|default| !keys.lines().any(|line| name(line) == name(default)));
         let lines: String = kept.copied().chain(keys.lines()).map(|line| format!("  {}\n", line.trim())).collect();
         let sections: String = sources.iter().map(|source| self.section(*source)).collect();
-        let text = format!("{sections}<match oms.**>\n  type out_oms\n{lines}</match>\n");
+        self.write_conf(sources, &format!("{sections}<match oms.**>\n  type out_oms\n{lines}</match>\n"));
+    }
+
+    fn write_conf(&self, sources: &[Source], text: &str) {
         std::fs::create_dir_all(self.etc("")).expect("etc/opt/omsd");
         std::fs::create_dir_all(self.root.join("run")).expect("run");
         std::fs::write(self.conf(), text).expect("omsd.conf is written");
         *self.sources.borrow_mut() = sources.to_vec();
+    }
+
+    /// Writes a configuration that sends rows to the stand-in's rule by an application's secret. `keys`: as in [`Site::configure`].
+    pub fn configure_rows(&self, sources: &[Source], keys: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let (rule, app, tenant, secret) = self.standin.azure(|azure| {
+            (azure.rule_id.clone(), azure.client_id.clone(), azure.tenant.clone(), azure.secret.clone())
+        });
+        let url = self.standin.url();
+        let ours = format!(
+            "type out_azure_ingestion\nendpoint {url}\ndcr_id {rule}\nidentity secret\ntenant_id {tenant}\nclient_id {app}\n\
+             authority {url}\nca_file /etc/opt/omsd/ca.pem\nflush_interval 1s\nretry_wait 1s\nmax_retry_wait 2s"
+        );
+        let name = |line: &str| line.split_whitespace().next().map(str::to_owned);
+        let told = |line: &str| keys.lines().any(|other| name(other) == name(line));
+        let unused = |line: &str| {
+            let machine = keys.contains("identity managed") || keys.contains("identity arc");
+            machine && ["tenant_id", "client_id", "authority"].iter().any(|key| line.starts_with(key))
+        };
+        let kept = ours.lines().filter(|line| !told(line) && !unused(line));
+        let lines: String = kept.chain(keys.lines()).map(|line| format!("  {}\n", line.trim())).collect();
+        let sections: String = sources.iter().map(|source| self.section(*source)).collect();
+        self.write_ca(self.standin.ca_pem());
+        self.write_conf(sources, &format!("{sections}<match oms.**>\n{lines}</match>\n"));
+        let path = self.etc("secret");
+        std::fs::write(&path, secret + "\n").expect("the secret is written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("and private");
     }
 
     /// Adds a heartbeat, every second, to the configuration.
