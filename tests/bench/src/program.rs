@@ -5,8 +5,10 @@ use crate::counters::{self, Sampled};
 use crate::measure::Measure;
 use crate::service::Service;
 use crate::sys;
+use omsd_standin::Standin;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 pub enum Program {
     /// Ours.
     Omsd,
+    /// Ours, with rows for the Logs Ingestion API in place of the original's items.
+    OmsdRows,
     /// With imptcp, imudp, imuxsock, omelasticsearch and a disk-assisted queue.
     Rsyslog,
     /// With its http() destination and a reliable disk buffer.
@@ -61,7 +65,8 @@ pub struct Running {
 
 impl Program {
     /// All of them, ours first.
-    pub const ALL: [Program; 4] = [Program::Omsd, Program::Rsyslog, Program::SyslogNg, Program::Collectd];
+    pub const ALL: [Program; 5] =
+        [Program::Omsd, Program::OmsdRows, Program::Rsyslog, Program::SyslogNg, Program::Collectd];
 
     /// Whether it can do what is measured.
     pub fn takes_part(self, measure: Measure) -> bool {
@@ -76,6 +81,7 @@ impl Program {
     pub fn name(self) -> &'static str {
         match self {
             Program::Omsd => "omsd",
+            Program::OmsdRows => "omsd-rows",
             Program::Rsyslog => "rsyslog",
             Program::SyslogNg => "syslog-ng",
             Program::Collectd => "collectd",
@@ -85,7 +91,7 @@ impl Program {
     /// What it says of itself.
     pub fn version(self) -> String {
         let argument = match self {
-            Program::Omsd => "version",
+            Program::Omsd | Program::OmsdRows => "version",
             Program::Rsyslog => "-v",
             Program::SyslogNg => "--version",
             Program::Collectd => "-h",
@@ -108,17 +114,28 @@ impl Program {
     /// The service it delivers to.
     pub fn service(self) -> io::Result<Service> {
         match self {
-            Program::Omsd => Service::standin(),
+            Program::Omsd | Program::OmsdRows => Service::standin(),
             // The last delivers nothing.
             Program::Rsyslog | Program::SyslogNg | Program::Collectd => Service::sink(),
         }
+    }
+
+    /// Whether it is ours.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Program::Omsd | Program::OmsdRows)
     }
 
     /// Once, before all measurements: for omsd the identity that its service knows it by.
     pub fn prepare(self, dir: &Path, service: &Service) -> io::Result<()> {
         fs::create_dir_all(dir)?;
         fs::write(dir.join("ca.pem"), service.ca_pem())?;
-        let (Program::Omsd, Service::Standin(standin)) = (self, service) else { return Ok(()) };
+        let Service::Standin(standin) = service else { return Ok(()) };
+        if self == Program::OmsdRows {
+            let secret = dir.join("secret");
+            fs::create_dir_all(dir.join("etc/opt/omsd"))?;
+            fs::write(&secret, standin.azure(|azure| azure.secret.clone()))?;
+            return fs::set_permissions(&secret, fs::Permissions::from_mode(0o600));
+        }
         let key_file = dir.join("key");
         fs::write(&key_file, &standin.options().shared_key)?;
         let mut command = self.command();
@@ -133,15 +150,19 @@ impl Program {
 
     /// Starts it with nothing queued and returns once it listens.
     pub fn start(self, dir: &Path, service: &Service, input: &Input, settings: Settings<'_>) -> io::Result<Running> {
-        let state = dir.join(if self == Program::Omsd { "var/opt/omsd" } else { "state" });
+        let state = dir.join(if self.is_ours() { "var/opt/omsd" } else { "state" });
         if state.exists() {
             fs::remove_dir_all(&state)?;
         }
         fs::create_dir_all(&state)?;
         let mut command = self.command();
         match self {
-            Program::Omsd => {
-                fs::write(dir.join("etc/opt/omsd/omsd.conf"), omsd_conf(dir, input, settings))?;
+            Program::Omsd | Program::OmsdRows => {
+                let to = match service {
+                    Service::Standin(standin) if self == Program::OmsdRows => rows_conf(standin),
+                    _ => "type out_oms".to_owned(),
+                };
+                fs::write(dir.join("etc/opt/omsd/omsd.conf"), omsd_conf(dir, &to, input, settings))?;
                 command.arg("run").arg("--root").arg(dir);
             }
             Program::Rsyslog => {
@@ -179,7 +200,7 @@ impl Program {
     /// The program, in UTC, without the environment's proxies.
     pub fn command(self) -> Command {
         let (variable, name) = match self {
-            Program::Omsd => ("OMSD_BIN", "omsd"),
+            Program::Omsd | Program::OmsdRows => ("OMSD_BIN", "omsd"),
             Program::Rsyslog => ("OMSD_RSYSLOGD", "rsyslogd"),
             Program::SyslogNg => ("OMSD_SYSLOG_NG", "syslog-ng"),
             Program::Collectd => ("OMSD_COLLECTD", "/"),
@@ -250,7 +271,19 @@ fn listens(input: &Input) -> bool {
     }
 }
 
-fn omsd_conf(dir: &Path, input: &Input, settings: Settings<'_>) -> String {
+/// The `<match>` of an application that the stand-in knows.
+fn rows_conf(standin: &Standin) -> String {
+    let url = standin.url();
+    standin.azure(|azure| {
+        format!(
+            "type out_azure_ingestion\n  endpoint {url}\n  dcr_id {}\n  identity secret\n  tenant_id {}\n  client_id {}\n  \
+             authority {url}\n  secret_path /secret",
+            azure.rule_id, azure.tenant, azure.client_id
+        )
+    })
+}
+
+fn omsd_conf(dir: &Path, to: &str, input: &Input, settings: Settings<'_>) -> String {
     let Settings { flush_s, queue_mib, probed, sampled } = settings;
     let counters = sampled.map(counters::omsd_sources).unwrap_or_default();
     let sync = if sampled.is_some() { "sync_interval 1h\n  " } else { "" };
@@ -269,7 +302,7 @@ fn omsd_conf(dir: &Path, input: &Input, settings: Settings<'_>) -> String {
         .collect();
     // A service that was down is asked again soon: how long the default schedule waits is no figure of this benchmark.
     format!(
-        "{sources}{counters}<match oms.**>\n  type out_oms\n  ca_file /ca.pem\n  buffer_size {queue_mib}m\n  \
+        "{sources}{counters}<match oms.**>\n  {to}\n  ca_file /ca.pem\n  buffer_size {queue_mib}m\n  \
          flush_interval {flush_s}s\n  {sync}retry_wait 1s\n  max_retry_wait 2s\n</match>\n"
     )
 }
