@@ -206,6 +206,8 @@ pub const CONFIG_TIME_MS_MIN: u64 = 100;
 
 /// Bytes of a /proc file that are looked at, whole lines only.
 pub const PROC_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What tells the number of processes, or that nothing was mounted, without a look at all of them is held against one this often.
+pub const PROC_TRUSTED_MS: u64 = 60_000;
 /// Processors that are told apart: what a kernel can be built for.
 pub const PROCESSORS_MAX: usize = 8192;
 /// Mounted file systems that are looked at.

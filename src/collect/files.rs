@@ -1,10 +1,12 @@
 //! Files that are read again and again.
 
 use super::text::lines;
-use crate::limits::PROC_FILE_BYTES_MAX;
+use crate::limits::{PROC_FILE_BYTES_MAX, PROC_TRUSTED_MS};
+use crate::sys::poll::{CHANGED, PollFd, WRITABLE, poll};
 use alloc::vec::Vec;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -58,7 +60,11 @@ pub struct Reading<T> {
     path: &'static str,
     parse: fn(&mut T, &[u8]),
     file: Option<File>,
-    read_ms: Option<u64>,
+    /// The moment whose value is known.
+    at_ms: Option<u64>,
+    read_ms: u64,
+    /// The kernel tells when it changes.
+    is_watched: bool,
     is_known: bool,
     value: T,
 }
@@ -66,14 +72,23 @@ pub struct Reading<T> {
 impl<T: Default> Reading<T> {
     /// `parse` puts what the bytes say in the place of what earlier ones said.
     pub fn new(path: &'static str, parse: fn(&mut T, &[u8])) -> Reading<T> {
-        Reading { path, parse, file: None, read_ms: None, is_known: false, value: T::default() }
+        let value = T::default();
+        Reading { path, parse, file: None, at_ms: None, read_ms: 0, is_watched: false, is_known: false, value }
+    }
+
+    /// The same of a file of which the kernel tells when it changes; now and again it is read all the same.
+    pub fn watched(path: &'static str, parse: fn(&mut T, &[u8])) -> Reading<T> {
+        Reading { is_watched: true, ..Reading::new(path, parse) }
     }
 
     /// What the file says at `now_ms`. `None` if it cannot be read, which is tried again at another time.
     pub fn at(&mut self, now_ms: u64, files: &mut Files) -> Option<&mut T> {
-        if self.read_ms != Some(now_ms) {
-            self.read_ms = Some(now_ms);
-            self.is_known = self.read(files).is_ok();
+        if self.at_ms != Some(now_ms) {
+            self.at_ms = Some(now_ms);
+            if !self.is_same(now_ms) {
+                self.is_known = self.read(files).is_ok();
+                self.read_ms = now_ms;
+            }
         }
         self.is_known.then_some(&mut self.value)
     }
@@ -81,6 +96,14 @@ impl<T: Default> Reading<T> {
     /// What it said last, whenever that was.
     pub fn last(&mut self) -> &mut T {
         &mut self.value
+    }
+
+    /// Whether it says for certain what it said when it was read. An ordinary file, which tells no change, can be written.
+    fn is_same(&self, now_ms: u64) -> bool {
+        let is_recent = now_ms.saturating_sub(self.read_ms) < PROC_TRUSTED_MS;
+        let Some(file) = self.file.as_ref().filter(|_| self.is_watched && is_recent) else { return false };
+        let mut asked = [PollFd { fd: file.as_raw_fd(), events: CHANGED | WRITABLE, revents: 0 }];
+        poll(&mut asked, Some(0)).is_ok() && asked[0].revents == 0
     }
 
     fn read(&mut self, files: &mut Files) -> io::Result<()> {
@@ -115,6 +138,42 @@ mod tests {
         tree.write("proc/x", "two");
         assert_eq!(reading.at(1, &mut files).map(|text| text.as_str()), Some("one"));
         assert_eq!(reading.at(2, &mut files).map(|text| text.as_str()), Some("two"));
+    }
+
+    #[test]
+    fn a_file_that_tells_its_changes_is_read_again_when_it_does_and_now_and_again() {
+        // A pipe's reading end tells nothing until a byte or the end comes.
+        let (reader, writer) = io::pipe().unwrap();
+        let mut reading = Reading::watched("proc/x", text);
+        reading.file = Some(File::from(std::os::fd::OwnedFd::from(reader)));
+        assert!(reading.is_same(PROC_TRUSTED_MS - 1));
+        assert!(!reading.is_same(PROC_TRUSTED_MS));
+        reading.is_watched = false;
+        assert!(!reading.is_same(1));
+        reading.is_watched = true;
+        drop(writer);
+        assert!(!reading.is_same(1));
+    }
+
+    #[test]
+    fn an_ordinary_file_in_the_place_of_one_that_tells_its_changes_is_read_each_time() {
+        let tree = Tree::new();
+        let mut files = Files::new(tree.root());
+        let mut reading = Reading::watched("proc/x", text);
+        for (now_ms, content) in [(1, "one"), (2, "two"), (3, "three")] {
+            tree.write("proc/x", content);
+            assert_eq!(reading.at(now_ms, &mut files).map(|text| text.as_str()), Some(content));
+        }
+    }
+
+    #[test]
+    fn the_mount_table_of_this_machine_can_be_watched() {
+        let mut files = Files::new("/".into());
+        let mut reading = Reading::watched("proc/self/mountinfo", text);
+        assert!(!reading.at(1, &mut files).unwrap().is_empty());
+        // What others mount meanwhile makes it another table, but not each time.
+        let mut moments = 1..1000;
+        assert!(moments.any(|now_ms| reading.at(now_ms, &mut files).is_some() && reading.is_same(now_ms)));
     }
 
     #[test]

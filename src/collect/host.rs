@@ -11,7 +11,7 @@ use super::system::{self, System};
 use super::text::{Name, number};
 use super::volumes::Volumes;
 use super::{Object, Options, Sink, physical_disk};
-use crate::limits::{INTERFACES_MAX, PROCESSES_MAX};
+use crate::limits::{INTERFACES_MAX, PROC_TRUSTED_MS, PROCESSES_MAX};
 use crate::sys;
 use alloc::vec::Vec;
 use core::fmt;
@@ -19,6 +19,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What one `<source>` remembers from sample to sample: rates cover its own time, whatever other sources do.
@@ -97,7 +98,7 @@ impl Host {
             vmstat: Reading::new("proc/vmstat", |paging, bytes| *paging = Paging::parse(bytes)),
             uptime: Reading::new("proc/uptime", |uptime_s, bytes| *uptime_s = system::uptime_s(bytes)),
             diskstats: Reading::new("proc/diskstats", Disks::parse),
-            mountinfo: Reading::new("proc/self/mountinfo", Volumes::parse),
+            mountinfo: Reading::watched("proc/self/mountinfo", Volumes::parse),
             net_dev: Reading::new("proc/net/dev", |interfaces, bytes| {
                 interfaces.clear();
                 interfaces.extend(network::parse(bytes).take(INTERFACES_MAX));
@@ -197,7 +198,7 @@ impl Host {
     }
 
     fn sample_process(&mut self, now_ms: u64, window: &mut Window, sink: &mut dyn Sink) -> Sampled {
-        self.processes.count(now_ms, &self.files.root).map_err(|_| Unreadable("proc"))?;
+        self.processes.list(now_ms, &self.files.root).map_err(|_| Unreadable("proc"))?;
         self.processes.sample(now_ms, window, &self.files.root, sink);
         Ok(())
     }
@@ -278,6 +279,8 @@ struct Processes {
     directory: Option<File>,
     listed_ms: Option<u64>,
     count: u64,
+    /// What the directory has of links beside one for each process; `None` if that is not how it counts them.
+    other_links: Option<u64>,
     pids: Vec<u32>,
     /// What they have spent by now: the window's next memory, while it is made.
     spent: Vec<Spent>,
@@ -285,31 +288,45 @@ struct Processes {
 }
 
 impl Processes {
-    /// How many there are at `now_ms`. Fails as reading a directory does.
+    /// How many there are at `now_ms`. Fails as reading a directory does. Listing them takes most of the time of a sample, so the links
+    /// of /proc are counted where listings agree with them: not in a container, whose /proc counts the processes of the whole host, nor
+    /// where we may not see all.
     fn count(&mut self, now_ms: u64, root: &Path) -> io::Result<u64> {
-        if self.listed_ms != Some(now_ms) {
-            self.list(root)?;
-            self.listed_ms = Some(now_ms);
+        let listed_ms = self.listed_ms.unwrap_or(now_ms);
+        let is_recent = (1..PROC_TRUSTED_MS).contains(&now_ms.saturating_sub(listed_ms));
+        match (&self.directory, self.other_links.filter(|_| is_recent)) {
+            (Some(directory), Some(others)) => Ok(directory.metadata()?.nlink().saturating_sub(others)),
+            _ => {
+                self.list(now_ms, root)?;
+                Ok(self.count)
+            }
         }
-        Ok(self.count)
     }
 
-    fn list(&mut self, root: &Path) -> io::Result<()> {
+    fn list(&mut self, now_ms: u64, root: &Path) -> io::Result<()> {
+        if self.listed_ms == Some(now_ms) {
+            return Ok(());
+        }
         let directory = match self.directory.take() {
             Some(directory) => directory,
             None => File::open(root.join("proc"))?,
         };
         (self.count, self.listed_ms) = (0, None);
         self.pids.clear();
-        sys::filesystem::each_name(&directory, |name| {
+        let mut others = 0;
+        sys::filesystem::each_entry(&directory, |name, is_directory| {
             if let Some(pid) = number(name).and_then(|pid| u32::try_from(pid).ok()) {
                 self.count += 1;
                 if self.pids.len() < PROCESSES_MAX {
                     self.pids.push(pid);
                 }
+            } else if is_directory {
+                others += 1;
             }
         })?;
         self.pids.sort_unstable();
+        self.other_links = (directory.metadata()?.nlink() == self.count + others).then_some(others);
+        self.listed_ms = Some(now_ms);
         self.directory = Some(directory);
         Ok(())
     }

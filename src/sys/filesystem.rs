@@ -28,9 +28,10 @@ fn widened(number: impl Into<u64>) -> u64 {
     number.into()
 }
 
-/// Hands on the names in an open directory, from its start, without memory for them. Fails as reading it does.
-/// Source: getdents64(2).
-pub fn each_name(mut directory: &File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+/// Hands on the names in an open directory, `.` and `..` with them, and whether each is a directory as far as the file system
+/// tells without a look at it; from its start, without memory for them. Fails as reading it does. Source: getdents64(2).
+pub fn each_entry(mut directory: &File, mut take: impl FnMut(&[u8], bool)) -> io::Result<()> {
+    const TYPE_OFFSET: usize = 18;
     const NAME_OFFSET: usize = 19;
     let mut buffer = [0u8; 8 * 1024];
     directory.rewind()?;
@@ -46,7 +47,9 @@ pub fn each_name(mut directory: &File, mut take: impl FnMut(&[u8])) -> io::Resul
         while let Some(length) = rest.get(16..18) {
             let length = usize::from(u16::from_ne_bytes([length[0], length[1]])).clamp(NAME_OFFSET, rest.len());
             let (entry, behind) = rest.split_at(length);
-            take(entry[NAME_OFFSET..].split(|&byte| byte == 0).next().unwrap_or_default());
+            let is_directory = entry.get(TYPE_OFFSET) == Some(&libc::DT_DIR);
+            let name = entry.get(NAME_OFFSET..).unwrap_or_default();
+            take(name.split(|&byte| byte == 0).next().unwrap_or_default(), is_directory);
             rest = behind;
         }
     }
@@ -71,11 +74,15 @@ mod tests {
         let open = File::open(&directory).unwrap();
         for _ in 0..2 {
             let mut names = Vec::new();
-            each_name(&open, |name| names.push(String::from_utf8(name.to_vec()).unwrap())).unwrap();
+            each_entry(&open, |name, is_directory| {
+                assert_eq!(is_directory, name.starts_with(b"."));
+                names.push(String::from_utf8(name.to_vec()).unwrap());
+            })
+            .unwrap();
             names.sort();
             assert_eq!(names, expected);
         }
-        assert!(each_name(&File::open(directory.join(&expected[5])).unwrap(), |_| {}).is_err());
+        assert!(each_entry(&File::open(directory.join(&expected[5])).unwrap(), |_, _| {}).is_err());
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -9,6 +9,8 @@ pub use libc::pollfd as PollFd;
 pub const READABLE: i16 = libc::POLLIN;
 /// Something can be written without blocking.
 pub const WRITABLE: i16 = libc::POLLOUT;
+/// What a file of the kernel says changed since it was opened or this was last asked. Source: proc_pid_mounts(5).
+pub const CHANGED: i16 = libc::POLLPRI;
 /// The other side is gone, or the descriptor is in error; always reported, never asked for.
 pub const GONE: i16 = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
 

@@ -249,6 +249,45 @@ fn processes_come_by_number_with_any_name_and_go() {
     assert_eq!((found.values("a")[1], found.values("new")[1]), (Some(25.0), None));
 }
 
+/// Here the links of a directory, where the file system counts them, are one for each process too, save what is no directory.
+#[test]
+fn processes_are_counted_between_listings_and_listed_now_and_again() {
+    let tree = Tree::new();
+    add_process(&tree, 1, b"a", 0);
+    ["proc/sys/kernel/x", "proc/uptime"].into_iter().for_each(|path| tree.write(path, ""));
+    let mut host = Host::new(&tree.root());
+    let mut window = window(Object::System);
+    let mut check = |now_ms: u64, expected: f64| {
+        assert_eq!(sample(&mut host, &mut window, now_ms).0[0].1[1], Some(expected), "at {now_ms}");
+    };
+    check(0, 1.0);
+    check(1, 1.0);
+    (2..=9).for_each(|pid| add_process(&tree, pid, b"a", 0));
+    check(2, 9.0);
+    check(2, 9.0);
+    tree.remove("proc/7");
+    check(3, 8.0);
+    tree.write("proc/sys/fs/x", "");
+    check(4, 8.0);
+    // What the links do not tell, a listing does, and from then on each sample lists.
+    tree.write("proc/10", "");
+    check(PROC_TRUSTED_MS, 9.0);
+    tree.write("proc/11", "");
+    check(PROC_TRUSTED_MS + 1, 10.0);
+}
+
+/// Those that are listed by samples of Process at the same moments are the same ones.
+#[test]
+fn processes_that_were_listed_are_not_listed_again_at_that_moment() {
+    let tree = Tree::new();
+    add_process(&tree, 1, b"a", 0);
+    let mut processes = Processes::default();
+    processes.list(5, &tree.root()).unwrap();
+    add_process(&tree, 2, b"a", 0);
+    assert_eq!(processes.count(5, &tree.root()).unwrap(), 1);
+    assert_eq!(processes.count(6, &tree.root()).unwrap(), 2);
+}
+
 #[test]
 fn there_may_be_twenty_thousand_processes_and_all_beyond_the_bound_are_still_counted() {
     let tree = Tree::new();
