@@ -12,11 +12,12 @@ use crate::config::{LogLevel, OmsFiles};
 use crate::limits::{RENEWAL_MS_MIN, VISIT_MS_MAX};
 use crate::onboard::renewal::{self, Errand, REPORT_BYTES_MAX, Report};
 use crate::sys::pipe::{self, Pipe};
-use crate::sys::process::{self, Pid, Side};
+use crate::sys::process::{self, Ended, Pid, Side};
 use crate::sys::{clock, random_bytes, signal};
+use crate::upload::fips;
 use crate::upload::oms;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ffi::c_int;
 use std::fs::File;
@@ -43,6 +44,7 @@ pub struct Keeper {
     state: State,
     /// For the status file.
     pub story: Story,
+    module_broken: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl Keeper {
             in_vain: false,
             state: State::Idle,
             story,
+            module_broken: false,
         }
     }
 
@@ -104,11 +107,8 @@ impl Keeper {
                     return false;
                 }
                 let report = read(report).unwrap_or_else(|| {
-                    let cause = ended.map_or_else(|| String::from("it took too long"), |ended| format!("{ended:?}"));
-                    Report {
-                        reason: format!("the child that looks after the certificate was lost: {cause}"),
-                        ..Report::default()
-                    }
+                    self.module_broken = fips::is_broken_module(ended);
+                    Report { reason: lost(ended), ..Report::default() }
                 });
                 if ended.is_none() {
                     process::kill(pid);
@@ -123,6 +123,11 @@ impl Keeper {
             }
             _ => false,
         }
+    }
+
+    /// No request will ever succeed: the agent should end and say so.
+    pub fn module_is_broken(&self) -> bool {
+        self.module_broken
     }
 
     fn start(&mut self, now_ms: u64, log: &mut Log) {
@@ -217,6 +222,15 @@ fn fork(files: &OmsFiles, errand: Errand) -> io::Result<(Pid, File)> {
     }
 }
 
+/// What became of a child that wrote no report; `None`: it is late.
+fn lost(ended: Option<Ended>) -> String {
+    if fips::is_broken_module(ended) {
+        return String::from("the FIPS module failed in the child (SIGABRT): the program or host is damaged");
+    }
+    let cause = ended.map_or_else(|| String::from("it took too long"), |ended| ended.to_string());
+    format!("the child that looks after the certificate was lost: {cause}")
+}
+
 /// The report of a child, if it wrote one.
 fn read(report: &mut File) -> Option<Report> {
     let mut bytes = Vec::new();
@@ -266,6 +280,16 @@ mod tests {
         assert_eq!(keeper.errand, Errand::Beat);
         keeper.conclude(&Report::default(), RENEWAL_MS_MIN, &mut log);
         assert_eq!(keeper.errand, Errand::BeatAndRenew);
+    }
+
+    #[test]
+    fn how_a_lost_child_ended_is_told() {
+        let told = |ended, words| assert!(lost(ended).ends_with(words), "{}", lost(ended));
+        told(None, "was lost: it took too long");
+        told(Some(Ended::Exited(1)), "was lost: exit code 1");
+        told(Some(Ended::Killed(9)), "was lost: signal 9");
+        let aborted = if cfg!(feature = "fips") { "damaged" } else { "was lost: signal 6" };
+        told(Some(Ended::Killed(process::SIGABRT)), aborted);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub enum Ended {
     Stopped,
     /// By a signal, but the disk did not take the last frames.
     NotSynced,
-    /// The cryptographic module failed in the upload child; everything is synced, as far as the disk takes it.
+    /// The cryptographic module failed in a child; everything is synced, as far as the disk takes it.
     ModuleBroken,
 }
 
@@ -151,11 +151,11 @@ impl Agent {
             self.report(now_ms);
             self.keep(now_ms);
             self.upload(&set, &ends, now_ms);
-            if self.uploaders.iter().any(Uploader::module_is_broken) {
+            self.keep_identity(now_ms);
+            if self.module_is_broken() {
                 self.stop(now_ms);
                 return Ended::ModuleBroken;
             }
-            self.keep_identity(now_ms);
             self.rest(now_ms);
         }
     }
@@ -348,6 +348,10 @@ impl Agent {
         if turned.fold(false, |any, told| any | told) {
             self.write_status_soon(now_ms);
         }
+    }
+
+    fn module_is_broken(&self) -> bool {
+        self.uploaders.iter().any(Uploader::module_is_broken) || self.keepers.iter().any(Keeper::module_is_broken)
     }
 
     fn write_status_soon(&mut self, now_ms: u64) {

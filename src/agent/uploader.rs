@@ -15,7 +15,7 @@ use crate::upload::child::{Child, Heard};
 use crate::upload::fips;
 use crate::upload::schedule::{Backlog, Next, Schedule, Waiting};
 use crate::upload::{Destination, Outcome, Stream, Verdict};
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::path::PathBuf;
 
@@ -261,11 +261,12 @@ impl Uploader {
             Heard::Lost => {
                 let answered = child.has_answered();
                 let ended = self.lose_child();
-                let reason = if !answered && fips::is_broken_module(&ended) {
+                let reason = if !answered && fips::is_broken_module(ended) {
                     self.module_broken = true;
                     String::from("the FIPS module failed in the upload child (SIGABRT): the program or host is damaged")
                 } else {
-                    alloc::format!("the upload child ended before its answer ({})", describe(ended))
+                    let how = ended.map_or_else(|| String::from("no answer"), |ended| ended.to_string());
+                    alloc::format!("the upload child ended before its answer ({how})")
                 };
                 Outcome::new(Verdict::Later, reason)
             }
@@ -501,14 +502,6 @@ fn next_piece(ring: &mut DiskRing, flow: u8, outgoing: &mut Vec<u8>, records: &m
 fn note_fault(settled: Result<(), Fault>, now_ms: u64, log: &mut Log) {
     if let Err(fault) = settled {
         log.limited(now_ms, LogLevel::Error, "disk", format_args!("the ring file cannot be written: {fault}"));
-    }
-}
-
-fn describe(ended: Option<Ended>) -> String {
-    match ended {
-        Some(Ended::Exited(code)) => alloc::format!("exit code {code}"),
-        Some(Ended::Killed(signal)) => alloc::format!("signal {signal}"),
-        None => String::from("no answer"),
     }
 }
 

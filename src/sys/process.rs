@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::ffi::c_int;
+use core::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -25,6 +26,17 @@ pub enum Ended {
     Exited(c_int),
     /// By this signal.
     Killed(c_int),
+}
+
+/// `exit code 70`, `signal 9`.
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, number) = match self {
+            Ended::Exited(code) => ("exit code", code),
+            Ended::Killed(signal) => ("signal", signal),
+        };
+        write!(f, "{word} {number}")
+    }
 }
 
 /// The signal by which abort(3) ends a process.

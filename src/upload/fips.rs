@@ -118,10 +118,10 @@ impl fmt::Display for Refused {
     }
 }
 
-/// The upload child of a FIPS build ended as the module ends a process in which its own checks failed: by SIGABRT.
+/// A child of a FIPS build ended as the module ends a process in which its own checks failed: by SIGABRT.
 /// A standard build has no such module, and a panic of ours ends by another signal.
-pub fn is_broken_module(ended: &Option<Ended>) -> bool {
-    cfg!(feature = "fips") && *ended == Some(Ended::Killed(process::SIGABRT))
+pub fn is_broken_module(ended: Option<Ended>) -> bool {
+    cfg!(feature = "fips") && ended == Some(Ended::Killed(process::SIGABRT))
 }
 
 fn judge(content: io::Result<String>) -> HostMode {
@@ -136,6 +136,14 @@ fn judge(content: io::Result<String>) -> HostMode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_abort_in_a_fips_build_means_a_broken_module() {
+        assert_eq!(is_broken_module(Some(Ended::Killed(process::SIGABRT))), cfg!(feature = "fips"));
+        for ended in [None, Some(Ended::Exited(process::SIGABRT)), Some(Ended::Killed(9))] {
+            assert!(!is_broken_module(ended), "{ended:?}");
+        }
+    }
 
     #[test]
     fn only_a_one_means_fips_mode() {

@@ -173,6 +173,21 @@ fn a_module_that_fails_in_the_child_ends_the_agent() {
     messages.expect_once_each(&site, |number, item| messages.rfc3164_fields(number, item));
 }
 
+/// The same of the child that looks after the certificate.
+#[test]
+#[ignore = "of the FIPS build: tests/run e2e-fips"]
+fn a_module_that_fails_at_the_topology_heartbeat_ends_the_agent() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    site.add_topology_heartbeat();
+    site.standin.answer_next(Route::Heartbeat, [Answer::manner(Manner::Silence { taken: false })]);
+    let mut omsd = site.start();
+    abort_child(&site, &omsd);
+    let ended = omsd.wait_for_end();
+    assert_eq!(ended.code(), Some(70), "{}", omsd.stderr());
+    assert!(omsd.stderr().contains("the FIPS module failed in the child"), "{}", omsd.stderr());
+}
+
 /// A child that has delivered with the module proves that it works: what ends it then is something else.
 #[test]
 #[ignore = "of the FIPS build: tests/run e2e-fips"]
