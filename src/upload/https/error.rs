@@ -39,6 +39,13 @@ pub enum HttpsError {
         /// Its HTTP status, never 2xx.
         status: u16,
     },
+    /// The proxy wants to know its user (407), but not by a password that is sent to it (Basic).
+    ProxyLogin {
+        /// The proxy.
+        hop: Hop,
+        /// The ways that it offers.
+        offered: String,
+    },
     /// What should be the proxy does not speak as its setting says.
     NotSuchAProxy {
         /// The proxy.
@@ -264,6 +271,12 @@ impl fmt::Display for HttpsError {
             }
             HttpsError::ProxyRefused { hop, status } => {
                 write!(f, "{hop} refuses to connect to the server ({status}): have it allowed there")
+            }
+            HttpsError::ProxyLogin { hop, offered } => {
+                write!(
+                    f,
+                    "{hop} asks for a user by {offered} (407), but omsd knows only Basic: have that, or this host, allowed there"
+                )
             }
             HttpsError::NotSuchAProxy { hop, tls: true, cause } => {
                 write!(

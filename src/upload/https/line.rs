@@ -182,17 +182,21 @@ fn tunnel(socket: &mut Socket, proxy: &Proxy, hop: Hop, server: &HostPort) -> Re
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    let status = socket
+    let (status, head) = socket
         .write_all(request.as_bytes())
         .and_then(|()| socket.flush())
         .map_err(|error| HttpsError::from_io(&error, "the proxy"))
-        .and_then(|()| read_tunnel_status(socket))
+        .and_then(|()| read_tunnel_answer(socket))
         .map_err(|error| error.of_tunnel(&hop))?;
-    if (200..300).contains(&status) { Ok(()) } else { Err(HttpsError::ProxyRefused { hop, status }) }
+    match (status, logins_but_basic(&head)) {
+        (200..300, _) => Ok(()),
+        (407, Some(offered)) => Err(HttpsError::ProxyLogin { hop, offered }),
+        (status, _) => Err(HttpsError::ProxyRefused { hop, status }),
+    }
 }
 
-/// Reads to the empty line. Bytes after it would be the server's first, but in TLS the client speaks first.
-fn read_tunnel_status(socket: &mut Socket) -> Result<u16, HttpsError> {
+/// Reads status and headers, to the empty line. Bytes after it would be the server's first, but in TLS the client speaks first.
+fn read_tunnel_answer(socket: &mut Socket) -> Result<(u16, Vec<u8>), HttpsError> {
     let mut answer = Vec::new();
     let mut part = [0; 512];
     loop {
@@ -200,16 +204,36 @@ fn read_tunnel_status(socket: &mut Socket) -> Result<u16, HttpsError> {
         answer.extend_from_slice(&part[..count]);
         let status = tunnel_status(&answer);
         let whole = answer.windows(4).any(|bytes| bytes == b"\r\n\r\n");
+        let endless = answer.len() > ANSWER_HEADER_BYTES_MAX;
         match status {
-            // A refusal may bring a page of explanation; nobody reads it.
-            Some(status) if whole || !(200..300).contains(&status) => return Ok(status),
+            Some(407) if whole || endless || count == 0 => return Ok((407, answer)),
+            // Another refusal may bring a page of explanation; nobody reads it.
+            Some(status) if whole || !matches!(status, 200..300 | 407) => return Ok((status, answer)),
             _ if count == 0 => return Err(HttpsError::ClosedEarly),
-            _ if whole || answer.len() > ANSWER_HEADER_BYTES_MAX => {
-                return Err(HttpsError::Malformed("its answer is not HTTP".to_owned()));
-            }
+            _ if whole || endless => return Err(HttpsError::Malformed("its answer is not HTTP".to_owned())),
             _ => {}
         }
     }
+}
+
+/// The ways of knowing a user that a proxy offers, if it names some and Basic is not one of them. Source: RFC 9110 section 11.7.1.
+fn logins_but_basic(head: &[u8]) -> Option<String> {
+    let mut offered = String::new();
+    for (name, value) in String::from_utf8_lossy(head).lines().filter_map(|line| line.split_once(':')) {
+        if !name.eq_ignore_ascii_case("proxy-authenticate") {
+            continue;
+        }
+        let mut words =
+            value.split([' ', ',']).filter(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic()));
+        if words.clone().any(|word| word.eq_ignore_ascii_case("basic")) {
+            return None;
+        }
+        if !offered.is_empty() {
+            offered.push_str(", ");
+        }
+        offered.extend(words.next());
+    }
+    Some(offered).filter(|offered| !offered.is_empty())
 }
 
 /// The status in `HTTP/1.x NNN ...`, once its line's first 12 bytes are here.

@@ -581,6 +581,7 @@ fn check_proxy(answer: &'static str, expected: fn(&HttpsError) -> bool) {
 fn a_proxy_that_refuses_is_told_from_one_that_is_none() {
     let refused = |error: &HttpsError| matches!(error, HttpsError::ProxyRefused { status: 407, hop } if hop.is_proxy);
     check_proxy("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 9\r\n\r\nplease pay", refused);
+    check_proxy("HTTP/1.1 407 Proxy Authentication Required\r\n", refused);
     check_proxy("HTTP/1.0 502 Bad Gateway\r\n\r\n", |error| {
         matches!(error, HttpsError::ProxyRefused { status: 502, .. })
     });
@@ -588,6 +589,22 @@ fn a_proxy_that_refuses_is_told_from_one_that_is_none() {
     check_proxy("220 smtp.example ESMTP\r\n\r\n", none);
     check_proxy("\x15\x03\x03\0\x02\x02\x0a\r\n\r\n", none); // TLS's alert
     check_proxy("", none);
+}
+
+#[test]
+fn a_proxy_that_knows_its_users_by_other_ways_than_basic_is_told_so() {
+    let basic = |error: &HttpsError| matches!(error, HttpsError::ProxyRefused { status: 407, .. });
+    let other = |error: &HttpsError| error.to_string().contains("asks for a user by Negotiate, NTLM (407)");
+    let many = "HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nproxy-authenticate:NTLM\r\n\r\n";
+    check_proxy(many, other);
+    check_proxy(
+        "HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM TlRM=\r\n\r\nBasic",
+        other,
+    );
+    check_proxy("HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: BASIC realm=\"x\"\r\n\r\n", basic);
+    check_proxy("HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM, Basic\r\n\r\n", basic);
+    check_proxy("HTTP/1.1 407 No\r\nProxy-Authenticate:\r\n\r\n", basic);
+    check_proxy("HTTP/1.1 407 No\r\nProxy-Authenticate: \x1b[2J\r\n\r\n", basic);
 }
 
 /// A proxy that speaks TLS, asks its clients for a certificate, and after a good CONNECT copies bytes both ways.
