@@ -243,6 +243,11 @@ pub(super) fn judge_by(answer: &Answer, now_unix_s: i64, advice: fn(u16) -> &'st
     let clock_skew_s = answer.date_unix_s.and_then(|date| i32::try_from(date.saturating_sub(now_unix_s)).ok());
     let (verdict, reason) = match answer.status {
         200..300 => (Verdict::Sent, String::new()),
+        400 if is_about_our_certificate(&answer.body) => (
+            Verdict::Later,
+            "a server on the way refuses this agent's certificate (400): check this host's clock, then onboard again"
+                .to_owned(),
+        ),
         400 | 413 => (Verdict::Refused, refused(answer)),
         403 | 404 if clock_skew_s.is_some_and(|skew_s| skew_s.abs() > SKEW_S_MAX) => {
             (Verdict::Later, wrong_clock(answer.status, clock_skew_s.unwrap_or(0)))
@@ -255,6 +260,12 @@ pub(super) fn judge_by(answer: &Answer, now_unix_s: i64, advice: fn(u16) -> &'st
         clock_skew_s,
         ..Outcome::new(verdict, reason)
     }
+}
+
+/// A front end refuses certificates by a page, not by TLS (nginx, and Azure's Application Gateway): that is not about the records,
+/// of which the service itself speaks in JSON.
+fn is_about_our_certificate(body: &[u8]) -> bool {
+    body.starts_with(b"<") && memchr::memmem::find(body, b"SSL certificate").is_some()
 }
 
 fn refused(answer: &Answer) -> String {
@@ -456,6 +467,18 @@ mod tests {
         check_judged(500, 0, Verdict::Later, "error of its own");
         check_judged(503, 0, Verdict::Later, "busy");
         check_judged(999, 0, Verdict::Later, "error of its own");
+    }
+
+    #[test]
+    fn a_page_about_our_certificate_refuses_no_record() {
+        let judged = |status, body: &[u8]| {
+            judge(&Answer { status, retry_after_s: None, date_unix_s: None, body: body.to_vec() }, 1).verdict
+        };
+        let nginx = b"<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>\r\n";
+        assert_eq!(judged(400, nginx), Verdict::Later);
+        assert_eq!(judged(413, nginx), Verdict::Refused);
+        assert_eq!(judged(400, b"<html><head><title>400 Bad Request</title>"), Verdict::Refused);
+        assert_eq!(judged(400, br#"{"Message":"<13>The SSL certificate error"}"#), Verdict::Refused);
     }
 
     #[test]

@@ -160,6 +160,19 @@ fn only_good_certificates_are_believed() {
     );
 }
 
+/// nginx takes any certificate in its handshake, and says no by a page with status 400: the status by which the service refuses records.
+#[test]
+fn a_page_that_refuses_our_certificate_costs_no_record() {
+    let made = ordinary();
+    let lines = "ssl_certificate {dir}/rsa.crt; ssl_certificate_key {dir}/rsa.key; ssl_client_certificate {dir}/other.crt; ssl_verify_client on;";
+    let server = Server::nginx(made.dir(), lines);
+    let (site, omsd) = agent(&made, &["root"], server.port);
+    omsd.wait_for_stderr("put off");
+    assert!(omsd.stderr().contains("refuses this agent's certificate (400)"), "{}", omsd.stderr());
+    assert!(server.file("access").contains(" 400 "), "{}", server.file("access"));
+    assert_eq!(site.stream("heartbeat")["refused"], 0);
+}
+
 #[test]
 fn no_new_handshake_begins_within_a_connection() {
     let made = ordinary();
