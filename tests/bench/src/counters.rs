@@ -48,7 +48,7 @@ impl Bench<'_> {
             figures.set(Row::CountersGrowth, growth_bytes()?);
         }
         drop(idle);
-        let running = self.start_sampling(Sampled { objects: Objects::Six, interval_s: 10 })?;
+        let running = self.start_sampling(Sampled { objects: Objects::Six, interval_s: 10 }, FLUSH_S)?;
         std::thread::sleep(self.scale.idle);
         let memory = process::memory(running.pid());
         figures.set(Row::CountersRss, memory.rss as f64);
@@ -58,7 +58,8 @@ impl Bench<'_> {
 
     /// Processor time of a sample, in microseconds.
     fn cpu_us(&self, sampled: Sampled) -> io::Result<f64> {
-        let mut running = self.start_sampling(sampled)?;
+        // Samples wait: no upload child is forked meanwhile.
+        let mut running = self.start_sampling(sampled, 3600)?;
         let before_s = process::own_cpu_s(running.pid(), WRITER);
         std::thread::sleep(self.scale.idle);
         running.check()?;
@@ -66,8 +67,8 @@ impl Bench<'_> {
         Ok((process::own_cpu_s(running.pid(), WRITER) - before_s) * 1e6 / samples)
     }
 
-    fn start_sampling(&self, sampled: Sampled) -> io::Result<Running> {
-        let settings = Settings { flush_s: FLUSH_S, queue_mib: self.queue_mib, probed: None, sampled: Some(sampled) };
+    fn start_sampling(&self, sampled: Sampled, flush_s: u32) -> io::Result<Running> {
+        let settings = Settings { flush_s, queue_mib: self.queue_mib, probed: None, sampled: Some(sampled) };
         self.start_with(&Input::Tcp(free_tcp_port()?), settings)
     }
 }
