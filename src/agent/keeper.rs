@@ -11,9 +11,8 @@ use super::log::Log;
 use crate::config::{LogLevel, OmsFiles};
 use crate::limits::{RENEWAL_MS_MIN, VISIT_MS_MAX};
 use crate::onboard::renewal::{self, Errand, REPORT_BYTES_MAX, Report};
-use crate::sys::pipe::{self, Pipe};
-use crate::sys::process::{self, Ended, Pid, Side};
-use crate::sys::{clock, random_bytes, signal};
+use crate::sys::process::{self, Ended, Pid};
+use crate::sys::{clock, random_bytes};
 use crate::upload::fips;
 use crate::upload::oms;
 use alloc::format;
@@ -22,7 +21,6 @@ use alloc::vec::Vec;
 use core::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// How far the child stands back: making a key takes seconds of a small processor.
@@ -203,23 +201,11 @@ impl Drop for Keeper {
 }
 
 fn fork(files: &OmsFiles, errand: Errand) -> io::Result<(Pid, File)> {
-    let Pipe { reader, writer } = pipe::new()?;
-    pipe::set_nonblocking(reader.as_raw_fd())?;
-    let parent = std::process::id();
-    match process::fork()? {
-        Side::Parent(pid) => Ok((pid, File::from(reader))),
-        Side::Child => {
-            signal::reset_in_child();
-            process::die_with_parent();
-            if process::parent_id() == parent {
-                process::close_all_but(&[writer.as_raw_fd()]);
-                process::yield_priority(NICE_STEPS);
-                // A report fits the pipe: this never waits.
-                let _ = File::from(writer).write_all(&renewal::visit(files, errand).encode());
-            }
-            process::exit_now(0)
-        }
-    }
+    process::fork_to_tell(|report| {
+        process::yield_priority(NICE_STEPS);
+        // A report fits the pipe: this never waits.
+        let _ = report.write_all(&renewal::visit(files, errand).encode());
+    })
 }
 
 /// What became of a child that wrote no report; `None`: it is late.

@@ -8,15 +8,12 @@
 
 use super::logical_disk::Space;
 use crate::limits::{REMOTE_MAX, REMOTE_MS_MAX, REMOTE_RETRY_MS};
-use crate::sys::pipe::{self, Pipe};
-use crate::sys::process::{self, Pid, Side};
-use crate::sys::signal;
+use crate::sys::process::{self, Pid};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 
 /// An answer on its way through the pipe: which, then its numbers; no bytes in a block: it does not say.
 const ANSWER_BYTES: usize = 7 * 8;
@@ -108,27 +105,8 @@ impl Remote {
         if open.is_empty() {
             return;
         }
-        if let Ok((pid, answers)) = self.fork(&open) {
+        if let Ok((pid, answers)) = process::fork_to_tell(|answers| self.answer(&open, answers)) {
             self.state = State::Asking(Asking { pid, answers, deadline_ms: now_ms + REMOTE_MS_MAX, open });
-        }
-    }
-
-    fn fork(&self, open: &[usize]) -> io::Result<(Pid, File)> {
-        let Pipe { reader, writer } = pipe::new()?;
-        pipe::set_nonblocking(reader.as_raw_fd())?;
-        let parent = std::process::id();
-        match process::fork()? {
-            Side::Parent(pid) => Ok((pid, File::from(reader))),
-            Side::Child => {
-                signal::reset_in_child();
-                process::die_with_parent();
-                if process::parent_id() == parent {
-                    // It may outlive everything while it hangs: it must not hold a lock, a port or the ring.
-                    process::close_all_but(&[writer.as_raw_fd()]);
-                    self.answer(open, &mut File::from(writer));
-                }
-                process::exit_now(0)
-            }
         }
     }
 

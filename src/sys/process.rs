@@ -3,8 +3,12 @@
 use alloc::vec::Vec;
 use core::ffi::c_int;
 use core::fmt;
+use std::fs::File;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
+
+use super::pipe::{self, Pipe};
+use super::signal;
 
 /// A child process of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,27 @@ pub fn fork() -> io::Result<Side> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Side::Child),
         pid => Ok(Side::Parent(Pid(pid))),
+    }
+}
+
+/// Forks a child that does one thing, tells of it by a pipe, and ends; with the pipe's other end, whose reads never wait. The child
+/// ends with its parent and holds none of its descriptors: should it hang, it must not hold a lock, a port or the ring.
+/// Fails at the process, memory or descriptor limit.
+pub fn fork_to_tell(tell: impl FnOnce(&mut File)) -> io::Result<(Pid, File)> {
+    let Pipe { reader, writer } = pipe::new()?;
+    pipe::set_nonblocking(reader.as_raw_fd())?;
+    let parent = std::process::id();
+    match fork()? {
+        Side::Parent(pid) => Ok((pid, File::from(reader))),
+        Side::Child => {
+            signal::reset_in_child();
+            die_with_parent();
+            if parent_id() == parent {
+                close_all_but(&[writer.as_raw_fd()]);
+                tell(&mut File::from(writer));
+            }
+            exit_now(0)
+        }
     }
 }
 

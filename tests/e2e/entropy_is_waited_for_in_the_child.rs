@@ -2,7 +2,6 @@
 //! omsd from its start to a delivery: the process that receives never asks so. Only the upload child may have to wait, and that has a deadline.
 
 use crate::harness::{Numbered, Omsd, Site, Source, send_over_tcp, temp_dir};
-use std::process::Command;
 
 #[test]
 fn the_process_that_receives_never_waits() {
@@ -11,11 +10,7 @@ fn the_process_that_receives_never_waits() {
     site.configure(&[source], "");
     let dir = temp_dir();
     let trace = dir.join("trace");
-    let plain = site.command("run");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-e", "trace=getrandom,open,openat", "-o"]).arg(&trace);
-    command.arg(plain.get_program()).args(plain.get_args()).env("TZ", "UTC");
-    let omsd = Omsd::spawn(command); // needs the package strace
+    let omsd = Omsd::spawn_traced(&site.command("run"), "getrandom,open,openat", &trace);
     omsd.wait_for_sources(&[source], &site.socket());
     let messages = Numbered::new(10);
     let _stream = send_over_tcp(source, &messages.lines());

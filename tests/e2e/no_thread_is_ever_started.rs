@@ -5,7 +5,6 @@ use crate::harness::{Numbered, Omsd, Site, Source, temp_dir};
 use omsd_standin::{Answer, Route};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::Command;
 
 #[test]
 fn only_forks_are_seen() {
@@ -14,11 +13,7 @@ fn only_forks_are_seen() {
     site.configure(&[source], "");
     let dir = temp_dir();
     let trace = dir.join("trace");
-    let plain = site.command("run");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-e", "trace=clone,clone3,fork,vfork,execve", "-o"]).arg(&trace);
-    command.arg(plain.get_program()).args(plain.get_args()).env("TZ", "UTC");
-    let omsd = spawn_or_say_what_to_install(command);
+    let omsd = Omsd::spawn_traced(&site.command("run"), "clone,clone3,fork,vfork,execve", &trace);
     omsd.wait_for_sources(&[source], &site.socket());
 
     site.standin.answer_next(Route::Data, [Answer::status(503)]);
@@ -38,10 +33,4 @@ fn only_forks_are_seen() {
     assert!(forks > 0, "the upload child was not seen:\n{text}");
     assert_eq!(programs, 1, "a program was started:\n{text}");
     let _ = std::fs::remove_dir_all(dir);
-}
-
-fn spawn_or_say_what_to_install(command: Command) -> Omsd {
-    let found = Command::new("strace").arg("-V").output();
-    assert!(found.is_ok(), "this scenario needs strace: install the package strace");
-    Omsd::spawn(command)
 }

@@ -68,6 +68,16 @@ impl Omsd {
         Self { child, stdout, stderr, ended: None }
     }
 
+    /// Starts it below strace, which writes these system calls of it and of its children to a file.
+    pub fn spawn_traced(plain: &Command, calls: &str, trace: &Path) -> Self {
+        let found = Command::new("strace").arg("-V").output();
+        assert!(found.is_ok(), "this scenario needs strace: install the package strace");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", &format!("trace={calls}"), "-o"]).arg(trace);
+        command.arg(plain.get_program()).args(plain.get_args()).env("TZ", "UTC");
+        Self::spawn(command)
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -277,16 +277,7 @@ impl Connection<'_> {
             Err(fault) if answer.status == 200 => Reply::fault(fault),
             Err(_) => Reply::new(answer, "text/plain", String::new()),
         };
-        let mut request = self.summary(route, head);
-        (request.status, request.taken) = (reply.status, taken);
-        self.shared.note(|seen| {
-            seen.requests.push(request);
-            match judged {
-                Ok(agent) if taken => remember(seen, agent),
-                Ok(_) => {}
-                Err(fault) => seen.refusals.push(fault.reason),
-            }
-        });
+        self.note_agent(self.summary(route, head), reply.status, judged, taken);
         reply
     }
 
@@ -304,8 +295,13 @@ impl Connection<'_> {
             Err(fault) if answer.status == 200 => Reply::fault(fault),
             _ => Reply::new(answer, "application/xml", String::new()),
         };
-        let mut request = self.summary(Route::Renewal, head);
-        (request.status, request.taken) = (reply.status, taken);
+        self.note_agent(self.summary(Route::Renewal, head), reply.status, judged, taken);
+        reply
+    }
+
+    /// Writes down a request by which an agent makes itself known, and the agent if it was taken.
+    fn note_agent(&self, mut request: Request, status: u16, judged: Result<Agent, Fault>, taken: bool) {
+        (request.status, request.taken) = (status, taken);
         self.shared.note(|seen| {
             seen.requests.push(request);
             match judged {
@@ -314,7 +310,6 @@ impl Connection<'_> {
                 Err(fault) => seen.refusals.push(fault.reason),
             }
         });
-        reply
     }
 
     fn data(&mut self, head: &Head, presented: Option<&[u8]>, answer: Answer) -> Reply {
