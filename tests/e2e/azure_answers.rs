@@ -2,6 +2,10 @@
 //! too large arrives in parts, of what is refused only the one record stays behind, and the operator is told what to do.
 
 use crate::harness::{Numbered, Omsd, Site, Source, at_the_same_time, run, send_over_tcp, wait_for, wait_until};
+use omsd::limits::RING_BYTES_DEFAULT;
+use omsd::ring::disk;
+use omsd::sys::clock;
+use omsd::upload::Stream;
 use omsd_standin::{Answer, Azure, Manner, Options, Refusal, RefuseWhen, Route};
 use std::time::{Duration, Instant};
 
@@ -195,6 +199,35 @@ fn a_smaller_bound_halves_requests() {
     site.wait("all messages", |seen| seen.numbers.unique() == COUNT as u64);
     assert_eq!(site.stream("syslog")["refused"], 0);
     assert_eq!(site.standin.seen().numbers.duplicates(), 0);
+}
+
+/// The host could not upload for five hours. An auxiliary table takes no request whose rows span half an hour: what waited goes in shorter ones, and
+/// none is refused.
+#[test]
+fn hours_that_waited_go_in_requests_of_less_than_half_an_hour() {
+    const MESSAGES: u64 = 60;
+    const APART_US: u64 = 5 * 60 * 1_000_000;
+    let site = Site::bare(Options { marker: "seq=".to_owned(), ..Options::default() });
+    let source = Source::tcp();
+    site.configure_rows(&[source], "");
+    azure(&site, |azure| azure.auxiliary = true);
+    std::fs::create_dir_all(site.var("")).expect("a directory");
+    let now_us = clock::wall_us();
+    let (mut ring, _) = disk::open(&site.var("ring"), RING_BYTES_DEFAULT, now_us).expect("a ring");
+    for number in 0..MESSAGES {
+        let received_us = now_us - (MESSAGES - number) * APART_US;
+        let message = format!("\0<13>Nov 22 20:00:00 web01 app: seq={number:08}");
+        ring.append(Stream::Syslog as u8, 0, received_us, &[message.as_bytes()]).expect("room");
+    }
+    ring.sync().expect("they are on the disk");
+    drop(ring);
+
+    let _omsd = site.start();
+    site.wait("all messages", |seen| seen.numbers.unique() == MESSAGES);
+    let seen = site.standin.seen();
+    assert_eq!((seen.numbers.duplicates(), &seen.complaints[..]), (0, &[][..]));
+    assert!(seen.requests_of(Route::Rows).all(|request| request.status < 300));
+    assert!(seen.requests_of(Route::Rows).count() >= 10);
 }
 
 /// `omsd check --online` goes the way of a request and says at which step it ends, and what to do. It sends no row.
