@@ -271,7 +271,7 @@ fn onboarding_speaks_tls_to_the_proxy_and_hides_its_password_from_ps() {
     assert!(omsd.wait_for_end().success(), "{}", omsd.stderr());
     assert!(!(omsd.stdout() + &omsd.stderr()).contains("s3cr"), "the password is printed");
     assert_eq!(std::fs::read_to_string(site.etc("proxy.conf")).expect("it is kept"), setting);
-    assert!(squid.file("access").contains("CONNECT 127.0.0.1:"), "{}", squid.file("access"));
+    wait_until("squid has noted it", || squid.file("access").contains("CONNECT 127.0.0.1:"));
 
     let dead = format!("http://127.0.0.1:{}", free_port());
     let mut command = site.onboard_command();

@@ -169,7 +169,7 @@ fn a_page_that_refuses_our_certificate_costs_no_record() {
     let (site, omsd) = agent(&made, &["root"], server.port);
     omsd.wait_for_stderr("put off");
     assert!(omsd.stderr().contains("refuses this agent's certificate (400)"), "{}", omsd.stderr());
-    assert!(server.file("access").contains(" 400 "), "{}", server.file("access"));
+    wait_until("nginx has noted it", || server.file("access").contains(" 400 "));
     assert_eq!(site.stream("heartbeat")["refused"], 0);
 }
 

@@ -107,7 +107,7 @@ impl Server {
             // As root it becomes another user.
             run_once("chmod", &["-R", "a+rwX", &dir.display().to_string()]);
             let mut command = Command::new(find("squid", "squid-openssl"));
-            command.args(["-N", "-f"]).arg(dir.join("squid.conf"));
+            command.args(["-N", "-n", &squid_name(port), "-f"]).arg(dir.join("squid.conf"));
             command
         })
     }
@@ -145,10 +145,26 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        remove_shared_memory(self.port);
         if std::thread::panicking() {
             eprintln!("the server in {} printed:\n{}", self.dir.display(), self.output());
         } else {
             let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// What squid names its shared memory after: two of one name that start at the same moment get into each other's way.
+fn squid_name(port: u16) -> String {
+    format!("omsd{port}")
+}
+
+/// A squid that was killed leaves its shared memory behind.
+fn remove_shared_memory(port: u16) {
+    let prefix = squid_name(port) + "-";
+    for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
 }
