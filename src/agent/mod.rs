@@ -369,8 +369,9 @@ impl Agent {
         if self.timers.quiet_at_ms.is_some_and(|moment| now_ms >= moment) {
             self.timers.quiet_at_ms = None;
             self.sources.give_back();
+            self.sampler.give_back();
             self.ring.release_memory();
-            memory::let_go_of_stack();
+            memory::let_go();
         }
     }
 

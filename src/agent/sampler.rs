@@ -119,6 +119,11 @@ impl Sampler {
         self.host.tidy(now_ms);
     }
 
+    /// Gives back the memory that only a sample needs.
+    pub fn give_back(&mut self) {
+        self.host.give_back();
+    }
+
     /// When the next sample is due.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.sources.iter().filter_map(|source| source.next_ms).min()

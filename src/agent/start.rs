@@ -152,7 +152,8 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     agent.write_status("running", now_ms);
     greet(&agent.settings, &agent.config, &agent.log);
     agent.log.set_level(agent.settings.log_level(&agent.config));
-    memory::let_go_of_start();
+    memory::slice_program();
+    memory::let_go();
     Ok(agent.run(signals))
 }
 

@@ -2,6 +2,7 @@
 
 use super::text::lines;
 use crate::limits::{PROC_FILE_BYTES_MAX, PROC_TRUSTED_MS};
+use crate::sys::memory;
 use crate::sys::poll::{CHANGED, PollFd, WRITABLE, poll};
 use alloc::vec::Vec;
 use std::fs::File;
@@ -31,6 +32,11 @@ impl Files {
     pub fn read_once(&mut self, path: &str) -> Option<&[u8]> {
         let file = File::open(self.root.join(path)).ok()?;
         self.read(&file).ok()
+    }
+
+    /// Gives the buffer's memory back until a file is read again.
+    pub fn give_back(&mut self) {
+        memory::give_back(&mut self.buffer);
     }
 
     /// The whole file from its start; of one beyond the bound, what lines fit.

@@ -130,6 +130,11 @@ impl Host {
         self.mountinfo.last().tidy(now_ms);
     }
 
+    /// Gives back the memory that only a sample needs.
+    pub fn give_back(&mut self) {
+        self.files.give_back();
+    }
+
     fn sample_processor(&mut self, now_ms: u64, window: &mut Window, sink: &mut dyn Sink) -> Sampled {
         let now = self.stat.at(now_ms, &mut self.files).ok_or(Unreadable("proc/stat"))?;
         processor::sample(&window.processors, now, window.options, sink);

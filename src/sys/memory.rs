@@ -41,23 +41,24 @@ pub fn seal_relocations() {
     }
 }
 
-/// Lets go of the memory that only starting up needed: pages of the program file, which come back from the page cache
-/// when they are used again, in small slices, and [the stack](let_go_of_stack). Source: madvise(2).
-pub fn let_go_of_start() {
-    if let Some(program) = Program::of_this_process() {
-        for header in
-            program.headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0)
-        {
-            let range = program.pages(header);
-            // Every other slice gets an attribute that means nothing here (this process leaves no core dump), so that the
-            // kernel keeps them apart.
-            for slice in range.clone().step_by(2 * SLICE_BYTES) {
-                // SAFETY: an attribute of a mapping of the program file; it changes no byte.
-                unsafe { libc::madvise(slice as *mut c_void, SLICE_BYTES.min(range.end - slice), libc::MADV_DONTDUMP) };
-            }
-            // SAFETY: a mapping of the program file that nobody ever wrote to: what is let go is read again, the same.
-            unsafe { libc::madvise(range.start as *mut c_void, range.len(), libc::MADV_DONTNEED) };
+/// Has the kernel keep small slices of the program file apart, for [`let_go`] to bring back only what is used again. Once a process.
+/// Source: madvise(2).
+pub fn slice_program() {
+    for range in Program::of_this_process().iter().flat_map(Program::unwritten) {
+        // Every other slice gets an attribute that means nothing here: this process leaves no core dump.
+        for slice in range.clone().step_by(2 * SLICE_BYTES) {
+            // SAFETY: an attribute of a mapping of the program file; it changes no byte.
+            unsafe { libc::madvise(slice as *mut c_void, SLICE_BYTES.min(range.end - slice), libc::MADV_DONTDUMP) };
         }
+    }
+}
+
+/// Lets go of what an idle process does not need: pages of the program file, which come back from the page cache when they are used
+/// again, and [the stack](let_go_of_stack). Source: madvise(2).
+pub fn let_go() {
+    for range in Program::of_this_process().iter().flat_map(Program::unwritten) {
+        // SAFETY: a mapping of the program file that nobody ever wrote to: what is let go is read again, the same.
+        unsafe { libc::madvise(range.start as *mut c_void, range.len(), libc::MADV_DONTNEED) };
     }
     let_go_of_stack();
 }
@@ -65,7 +66,7 @@ pub fn let_go_of_start() {
 /// Lets go of what deeper calls left of the stack below the caller. Source: madvise(2). Not part of another function, whose frame
 /// might be larger than what is kept.
 #[inline(never)]
-pub fn let_go_of_stack() {
+fn let_go_of_stack() {
     let here = 0_u8;
     let end = (&raw const here as usize - STACK_KEPT_BYTES) / page_bytes() * page_bytes();
     // SAFETY: the stack grows down, and nothing that is alive stands further below than what is kept; where the stack was
@@ -91,6 +92,12 @@ impl Program {
         let start = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_offset == 0)?;
         let start_address = first.as_ptr() as usize - size_of::<FileHeader>();
         Some(Program { headers, bias: start_address.wrapping_sub(number(start.p_vaddr)) })
+    }
+
+    /// The segments that are never written.
+    fn unwritten(&self) -> impl Iterator<Item = Range<usize>> {
+        let is_unwritten = |header: &&ProgramHeader| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
+        self.headers.iter().filter(is_unwritten).map(|header| self.pages(header))
     }
 
     /// The whole pages from the one that the segment begins in.
