@@ -251,6 +251,17 @@ fn a_service_may_say_when_but_neither_never_nor_at_once() {
 }
 
 #[test]
+fn a_role_that_takes_half_an_hour_to_spread_costs_patience_and_no_record() {
+    let spread = 30 * MINUTE;
+    let service = |_, now_ms, _| if now_ms < spread { later(403, None) } else { sent() };
+    let mut model = Model::new(Buffer::default(), service);
+    model.run(spread + LONGEST + MINUTE);
+    model.check_caught_up();
+    let refused = model.requests_between(Stream::Syslog, 0, spread);
+    assert!((3..=8).contains(&refused), "{refused} requests in vain");
+}
+
+#[test]
 fn a_stream_that_is_refused_never_holds_another() {
     for status in [401, 403, 404, 429, 500] {
         let refused = move |stream, _, _| if stream == Stream::Syslog { later(status, None) } else { sent() };

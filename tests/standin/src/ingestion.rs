@@ -87,17 +87,20 @@ pub fn check(azure: &mut Azure, head: &Head, body: &[u8], plain: &mut Vec<u8>, k
 }
 
 fn inflate(head: &Head, body: &[u8], plain: &mut Vec<u8>) -> Result<(), Refused> {
-    const STEP_BYTES: usize = 1024 * 1024;
-    const GZIP: u8 = 31;
     plain.clear();
     match head.header("content-encoding") {
         None => {
             plain.extend_from_slice(body);
-            return Ok(());
+            Ok(())
         }
-        Some("gzip") => {}
-        Some(other) => return Err(refused(400, "UnsupportedContentEncoding", format!("Content-Encoding is {other}"))),
+        Some("gzip") => inflate_gzip(body, plain),
+        Some(other) => Err(refused(400, "UnsupportedContentEncoding", format!("Content-Encoding is {other}"))),
     }
+}
+
+fn inflate_gzip(body: &[u8], plain: &mut Vec<u8>) -> Result<(), Refused> {
+    const STEP_BYTES: usize = 1024 * 1024;
+    const GZIP: u8 = 31;
     let broken = |reason: &str| refused(400, "InvalidGzip", reason);
     let mut inflate = Inflate::new(true, GZIP);
     loop {
@@ -230,4 +233,40 @@ pub fn error_json(fault: &Refused) -> String {
 /// The same of the HTTP Data Collector API.
 pub fn collector_error_json(fault: &Refused) -> String {
     format!(r#"{{"Error":"{}","Message":"{}"}}"#, fault.code, fault.reason.replace(['"', '\\'], "'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zlib_rs::{Deflate, DeflateFlush};
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut packed = vec![0; plain.len() / 100 + 1024];
+        let mut deflate = Deflate::new(6, true, 31);
+        assert_eq!(deflate.compress(plain, &mut packed, DeflateFlush::Finish), Ok(Status::StreamEnd));
+        packed.truncate(usize::try_from(deflate.total_out()).expect("a buffer's length"));
+        packed
+    }
+
+    #[test]
+    fn a_small_body_that_inflates_beyond_50_mib_is_refused() {
+        let mut plain = Vec::new();
+        for (bytes, status) in [(INFLATED_BYTES_MAX, None), (INFLATED_BYTES_MAX + 1, Some(413))] {
+            let body = gzip(&vec![b' '; bytes]);
+            assert!(body.len() < WIRE_BYTES_MAX, "{} bytes on the wire", body.len());
+            assert_eq!(inflate_gzip(&body, &mut plain).err().map(|refused| refused.status), status, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_gzip_member_must_be_whole_and_alone() {
+        let whole = gzip(b"[{}]");
+        let mut plain = Vec::new();
+        assert!(inflate_gzip(&whole, &mut plain).is_ok());
+        assert_eq!(plain, b"[{}]");
+        for broken in [&whole[..whole.len() - 1], &[&whole[..], b"x"].concat(), &whole[2..], &[]] {
+            plain.clear();
+            assert!(inflate_gzip(broken, &mut plain).is_err(), "{broken:?}");
+        }
+    }
 }
