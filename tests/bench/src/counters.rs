@@ -8,7 +8,9 @@ use crate::measure::{Bench, FLUSH_S, free_tcp_port};
 use crate::process::{self, Memory};
 use crate::program::{Input, Program, Running, Settings};
 use crate::report::{Figures, Row};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -35,6 +37,9 @@ const IDLE_PROCESSES: usize = 300;
 /// Looks at all seven objects, one after the other, after which memory may no longer grow.
 const LOOKS_FIRST: usize = 500;
 const LOOKS: usize = 10_000;
+/// What the six objects are read from each time.
+const SIX_FILES: [&str; 6] =
+    ["/proc/stat", "/proc/meminfo", "/proc/vmstat", "/proc/diskstats", "/proc/net/dev", "/proc/uptime"];
 /// How collectd calls the thread that stores.
 const WRITER: &str = "writer#";
 
@@ -46,6 +51,7 @@ impl Bench<'_> {
         let of_processes = self.cpu_us(Sampled { objects: Objects::Process, interval_s: 1 })?;
         figures.set(Row::CountersProcess, of_processes * 1e-6 / process::count() as f64);
         if self.program == Program::Omsd {
+            figures.set(Row::CountersReads, reads_us(self.scale.idle)? * 1e-6);
             figures.set(Row::CountersGrowth, growth_bytes()?);
         }
         drop(idle);
@@ -72,6 +78,26 @@ impl Bench<'_> {
         let settings = Settings { flush_s, queue_mib: self.queue_mib, probed: None, sampled: Some(sampled) };
         self.start_with(&Input::Tcp(free_tcp_port()?), settings)
     }
+}
+
+/// Processor time of reading the files of the six objects once a second, kept open, and doing nothing with them: what the kernel takes
+/// to make them, on a machine whose caches others had meanwhile.
+fn reads_us(duration: Duration) -> io::Result<f64> {
+    let files: Vec<File> = SIX_FILES.iter().map(File::open).collect::<io::Result<_>>()?;
+    let mut buffer = [0; 8192];
+    let me = std::process::id();
+    let before_s = process::own_cpu_s(me, WRITER);
+    let seconds = duration.as_secs();
+    for _ in 0..seconds {
+        std::thread::sleep(Duration::from_secs(1));
+        for file in &files {
+            let mut length = 0;
+            while let count @ 1.. = file.read_at(&mut buffer, length)? {
+                length += count as u64;
+            }
+        }
+    }
+    Ok((process::own_cpu_s(me, WRITER) - before_s) * 1e6 / seconds as f64)
 }
 
 /// The median of looks a second apart: the memory that a sample needs comes and goes.
