@@ -163,6 +163,12 @@ pub const VISIT_MS_MAX: u64 = 300_000;
 pub const LOCK_MS_MAX: u64 = 10_000;
 /// There is no second attempt at a new certificate before this, however often the service asks.
 pub const RENEWAL_MS_MIN: u64 = 60 * 60 * 1000;
+/// Bytes of the lock file, which always has this length.
+pub const LOCK_BYTES: usize = 256;
+/// A lock that somebody has is tried again for so long: those who only look have it for a moment.
+pub const LOCK_TRY_MS: u64 = 500;
+/// How often a lock that is waited for is tried.
+pub const LOCK_STEP_MS: u64 = 20;
 /// Losses are told upstream at most this often.
 pub const REPORT_MS: u64 = 60_000;
 /// Bytes of the file of refused records; as much again stands in the one before it.

@@ -4,6 +4,7 @@ mod deadline;
 mod heartbeat;
 mod inflow;
 mod keeper;
+pub mod lock;
 pub mod log;
 pub mod paths;
 mod rejected;

@@ -2,6 +2,7 @@
 
 use super::heartbeat::Beat;
 use super::keeper::Keeper;
+use super::lock::Lock;
 use super::log::Log;
 use super::paths::{self, Paths};
 use super::sampler::Sampler;
@@ -11,18 +12,18 @@ use crate::config::files::HostFiles;
 use crate::config::regex::Regex;
 use crate::config::{self, Config, Destination, Listen, LogLevel, PerfSource};
 use crate::intake::{OpenError, Sources};
-use crate::limits::{FLUSH_MS_DEMO, PERF_MS_DEMO, RING_BYTES_MIN};
+use crate::limits::{FLUSH_MS_DEMO, LOCK_STEP_MS, LOCK_TRY_MS, PERF_MS_DEMO, RING_BYTES_MIN};
 use crate::record::perf;
 use crate::ring::disk::{self, DiskRing};
 use crate::sys::signal::Signals;
-use crate::sys::{clock, file, memory, process};
+use crate::sys::{clock, memory, process};
 use crate::upload::fips::{Refused, Standing};
 use crate::upload::guid::is_guid;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -278,7 +279,7 @@ struct Home {
 }
 
 enum Held {
-    Lock { _file: File },
+    Lock { _lock: Lock },
     Demo(PathBuf),
 }
 
@@ -297,8 +298,8 @@ impl Home {
         for path in [&ring, &lock] {
             make_parent(path)?;
         }
-        match file::lock(&lock) {
-            Ok(file) => Ok(Home { ring, _held: Held::Lock { _file: file } }),
+        match take_lock(&lock, 0) {
+            Ok(held) => Ok(Home { ring, _held: Held::Lock { _lock: held } }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StartError::Locked(lock)),
             Err(error) => Err(StartError::Create(lock, error)),
         }
@@ -308,6 +309,19 @@ impl Home {
         let directory = std::env::temp_dir().join(alloc::format!("omsd-demo-{}", std::process::id()));
         fs::create_dir(&directory).map_err(|error| StartError::Create(directory.clone(), error))?;
         Ok(Home { ring: directory.join("ring"), _held: Held::Demo(directory) })
+    }
+}
+
+/// Takes the lock, and tries again while somebody may only be looking.
+fn take_lock(path: &Path, configuration: u64) -> io::Result<Lock> {
+    let until_ms = clock::monotonic_ms() + LOCK_TRY_MS;
+    loop {
+        match Lock::take(path, configuration) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && clock::monotonic_ms() < until_ms => {
+                clock::sleep_ms(LOCK_STEP_MS);
+            }
+            taken => return taken,
+        }
     }
 }
 

@@ -17,6 +17,11 @@ pub fn monotonic_ms() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
+/// Does nothing for so long: for commands that wait for another process. The loop sleeps in poll.
+pub fn sleep_ms(ms: u64) {
+    std::thread::sleep(core::time::Duration::from_millis(ms));
+}
+
 fn read(clock: clockid_t) -> timespec {
     // SAFETY: all zero is a valid timespec.
     let mut now: timespec = unsafe { core::mem::zeroed() };

@@ -82,28 +82,51 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Locks a file for this process's life, or says `WouldBlock` if another process has it. The file is made if it is not
-/// there, never removed, and holds our process id for a reader. Source: flock(2): it belongs to the open file, not to the process.
-pub fn lock(path: &Path) -> io::Result<File> {
+/// Opens a file that is to be locked, makes it if it is not there. A symbolic link is an error. Its descriptor is closed on exec, also by
+/// kernels that know no flag for that at open(2).
+pub fn open_to_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let mut file = options.open(path)?;
-    flock(&file)?;
-    file.set_len(0)?;
-    file.write_all(std::format!("{}\n", std::process::id()).as_bytes())?;
-    Ok(file)
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    // SAFETY: fcntl on a descriptor that lives as long as the borrow; it only sets a flag.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
-/// Locks a directory as [`lock`] does a file, for as long as what it gives lives. Nothing is written, so reading it is enough.
+/// Opens a file to read it. A symbolic link is an error, and a pipe is not waited for.
+pub fn open_to_look(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+}
+
+/// Locks an open file for as long as it stays open, or says `WouldBlock` if somebody has it locked.
+/// Source: flock(2): the lock belongs to the open file, not to the process, and survives a fork.
+pub fn lock(file: &File) -> io::Result<()> {
+    flock(file, libc::LOCK_EX)
+}
+
+/// The same beside others who do so, but not beside one who has it by [`lock`].
+pub fn lock_shared(file: &File) -> io::Result<()> {
+    flock(file, libc::LOCK_SH)
+}
+
+/// Opens and locks a directory as [`lock`] does a file, for as long as what it gives lives. Nothing is written, so reading it is enough.
 pub fn lock_directory(path: &Path) -> io::Result<File> {
     let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
-    flock(&directory)?;
+    lock(&directory)?;
     Ok(directory)
 }
 
-fn flock(file: &File) -> io::Result<()> {
+fn flock(file: &File, operation: i32) -> io::Result<()> {
     // SAFETY: flock on a descriptor that lives as long as the borrow.
-    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+    match unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

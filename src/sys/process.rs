@@ -172,7 +172,45 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
+/// What the kernel says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// When it started, in clock ticks since the boot: with its number, no other process of this boot.
+    pub started: u64,
+    /// It has ended, but nobody has taken its end.
+    pub is_zombie: bool,
+}
+
+/// What the kernel says of this process; `None` if there is none, or no /proc. Source: proc_pid_stat(5), fields 3 and 22.
+pub fn about(pid: u32) -> Option<Process> {
+    about_text(&std::fs::read_to_string(alloc::format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn about_text(stat: &str) -> Option<Process> {
+    // The second field is the program's name in parentheses, and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let is_zombie = matches!(fields.next()?, "Z" | "X");
+    Some(Process { started: fields.nth(22 - 4)?.parse().ok()?, is_zombie })
+}
+
 /// The process that would be told of our end.
 pub fn parent_id() -> u32 {
     std::os::unix::process::parent_id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_apart_by_its_start_whatever_its_name_is() {
+        let rest = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18";
+        let of = |name, state| about_text(&alloc::format!("7 ({name}) {state} {rest} 4711 0 0\n"));
+        assert_eq!(of("omsd", "S"), Some(Process { started: 4711, is_zombie: false }));
+        assert_eq!(of("a) Z 1 (b c", "Z"), Some(Process { started: 4711, is_zombie: true }));
+        assert_eq!(about_text("7 (omsd) S 1 2"), None);
+        let own = about(std::process::id()).expect("this process");
+        assert!(own.started > 0 && !own.is_zombie);
+        assert_eq!(about(u32::MAX), None);
+    }
 }
