@@ -153,6 +153,8 @@ pub const HTTP_BUFFER_BYTES: usize = 8 * 1024;
 pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of each small file that the agent is known by: certificate, key, `omsadmin.conf`, `proxy.conf`.
 pub const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of the list of what was installed.
+pub const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
 /// Characters of a workspace key as it is written; real ones have 88.
 pub const SHARED_KEY_TEXT_BYTES_MAX: u64 = 1023;
 /// Interval of topology heartbeats until the service says another: default of `run_interval`.
