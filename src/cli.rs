@@ -1,11 +1,14 @@
 //! argv to a command: options, usage text, exit codes.
 
+mod control;
+mod ensure;
 mod onboard;
 mod ring;
+mod run;
 mod sample;
 
 use crate::agent::paths::{self, Paths};
-use crate::agent::{self, Ended, Settings, StartError, status};
+use crate::agent::status;
 use crate::config::{self, Config, Destination, SyslogTable, files::HostFiles};
 use crate::crypto;
 use crate::sys::{memory, process, signal};
@@ -74,8 +77,18 @@ struct Command {
     run: fn(&[String]) -> Exit,
 }
 
-const COMMANDS: [Command; 8] = [
-    Command { name: "run", purpose: "collect and upload, in the foreground", run },
+const COMMANDS: [Command; 10] = [
+    Command {
+        name: "run",
+        purpose: "collect and upload: in the foreground, in the background, or from cron",
+        run: run::command,
+    },
+    Command { name: "stop", purpose: "end the running agent, and wait until it has ended", run: control::stop },
+    Command {
+        name: "reload",
+        purpose: "have the running agent take a changed configuration, and say whether it did",
+        run: control::reload,
+    },
     Command {
         name: "onboard",
         purpose: "register this host with a workspace, or list where it is",
@@ -187,48 +200,6 @@ fn no_free(matches: &Matches) -> Result<(), Exit> {
 /// Makes the `?` of a command's steps its exit code.
 fn ended(steps: impl FnOnce() -> Result<Exit, Exit>) -> Exit {
     steps().unwrap_or_else(|exit| exit)
-}
-
-fn run(arguments: &[String]) -> Exit {
-    let mut options = options();
-    root_option(&mut options);
-    options.optopt("c", "config", "configuration to use in place of ROOT/etc/opt/omsd/omsd.conf", "FILE");
-    options.optflag("", "demo", "no configuration, no privilege: print what arrives as request bodies");
-    options.optflag("v", "verbose", "log each upload");
-    ended(|| {
-        let matches = parse(&options, "omsd run [options]", arguments)?;
-        no_free(&matches)?;
-        let settings = Settings {
-            root: root_of(&matches),
-            config: matches.opt_str("config").map(PathBuf::from),
-            demo: matches.opt_present("demo"),
-            verbose: matches.opt_present("verbose"),
-        };
-        if settings.demo && settings.config.is_some() {
-            return Err(usage_error("--demo takes no --config"));
-        }
-        Ok(match agent::start(settings) {
-            Ok(Ended::Stopped) => Exit::Ok,
-            Ok(Ended::NotSynced) => Exit::StateIo,
-            Ok(Ended::ModuleBroken) => Exit::SelfTest,
-            Err(error) => {
-                eprintln!("omsd: {error}");
-                exit_of(&error)
-            }
-        })
-    })
-}
-
-fn exit_of(error: &StartError) -> Exit {
-    match error {
-        StartError::Configuration => Exit::Configuration,
-        StartError::Fips(refused) => Exit::from_code(refused.exit_code()),
-        StartError::Create(_, cause) if cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
-        StartError::Source(error) if error.cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
-        StartError::Create(..) | StartError::Source(_) => Exit::CannotCreate,
-        StartError::Ring(..) => Exit::StateIo,
-        StartError::Locked(_) | StartError::Signals(_) => Exit::TryAgain,
-    }
 }
 
 fn check(arguments: &[String]) -> Exit {

@@ -171,6 +171,40 @@ pub const LOCK_BYTES: usize = 256;
 pub const LOCK_TRY_MS: u64 = 500;
 /// How often a lock that is waited for is tried.
 pub const LOCK_STEP_MS: u64 = 20;
+/// Time that `run --daemon` waits for the agent to say that it runs; making a large ring file takes a while.
+pub const START_MS_MAX: u64 = 120_000;
+/// Time that `omsd stop` and a hand-over wait for the holder of the lock to end.
+pub const HAND_OVER_MS_MAX: u64 = 20_000;
+/// Time that a killed process has to be gone.
+pub const KILL_MS_MAX: u64 = 5_000;
+/// Time that `omsd reload` waits for the agent to say whether it took the configuration.
+pub const RELOAD_MS_MAX: u64 = 10_000;
+/// Bytes of the log file of a detached agent; as much again stands in the one before it.
+pub const LOG_BYTES_MAX: u64 = 256 * 1024;
+/// A status older than this is no longer a sign of health: two of its writes are missing.
+pub const STATUS_FRESH_MS: u64 = 90_000;
+/// A status older than this is that of an agent that hangs.
+pub const STATUS_STALE_MS: u64 = 300_000;
+/// An agent that hangs is replaced when it was found so twice, so far apart at least: by two minutes of cron, not by two calls at once.
+pub const STALE_AGAIN_MS: u64 = 30_000;
+/// Time that an agent that hangs has to end by SIGTERM before it is killed.
+pub const STALE_TERM_MS: u64 = 10_000;
+/// An agent that lived for less crashed.
+pub const LIFE_MS_SHORT: u64 = 60_000;
+/// After a life of so long, earlier crashes count no more.
+pub const LIFE_MS_LONG: u64 = 600_000;
+/// So many crashes in a row have `--ensure` start it less often; as many more, seldom.
+pub const CRASHES_MAX: u32 = 5;
+/// Time between starts then: every fifth minute of cron's, which is not always on the second.
+pub const RESTART_MS_SLOW: u64 = 5 * 60_000 - 15_000;
+/// The same after twice as many: every fifteenth minute.
+pub const RESTART_MS_SELDOM: u64 = 15 * 60_000 - 15_000;
+/// The same failure is told on standard error at most this often.
+pub const TELL_MS: u64 = 60 * 60_000;
+/// Failures whose last telling is remembered.
+pub const TOLD_MAX: usize = 16;
+/// Bytes of the files in which `--ensure` and `--once` remember things.
+pub const MEMORY_BYTES_MAX: u64 = 64 * 1024;
 /// Losses are told upstream at most this often.
 pub const REPORT_MS: u64 = 60_000;
 /// Bytes of the file of refused records; as much again stands in the one before it.
@@ -249,6 +283,8 @@ const _: () = assert!(RING_BYTES_MIN >= 3 * FRAME_BYTES_MAX as u64 + 12 * 1024);
 const _: () = assert!(RETRY_MS_FIRST <= RETRY_MS_MAX);
 const _: () = assert!(RETRY_MS_MAX <= CONFIG_TIME_MS_MAX);
 const _: () = assert!(STOP_MS_MAX < UPLOAD_MS_MAX);
+const _: () = assert!(2 * STATUS_MS < STATUS_FRESH_MS && STATUS_FRESH_MS < STATUS_STALE_MS);
+const _: () = assert!(STOP_MS_MAX < STALE_TERM_MS && STALE_TERM_MS < HAND_OVER_MS_MAX);
 const _: () = assert!(DRAIN_MS_MAX + STOP_MS_MAX / 2 < STOP_MS_MAX); // reading, then waiting for an answer, then a sync
 const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
 const _: () = assert!(PROXY_TLS_MS_MAX < CONNECT_MS_MAX);

@@ -7,6 +7,7 @@
 //! ```text
 //! pid 4711
 //! started 8675309                               clock ticks from the boot to the process's start
+//! taken 86753095                                monotonic milliseconds when it took the lock
 //! boot_id 1b4e28ba-2fa1-11d2-883f-0016d3cca427
 //! program 64769:2621442                         device and inode of the program's file
 //! configuration 9ae16a3b2f90404f                digest of the configuration in force
@@ -15,7 +16,7 @@
 
 use super::paths::Paths;
 use crate::limits::LOCK_BYTES;
-use crate::sys::{file, process};
+use crate::sys::{clock, file, filesystem, process};
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
@@ -40,6 +41,8 @@ pub struct Record {
     pub pid: u32,
     /// When the process started, in clock ticks since the boot; 0: not known. Source: proc_pid_stat(5), field 22.
     pub started: u64,
+    /// When it took the lock, by the monotonic clock of its boot, in milliseconds.
+    pub taken_ms: u64,
     /// The boot that it runs in; empty: not known.
     pub boot_id: String,
     /// Device and inode of its program's file; 0, 0: not known.
@@ -55,10 +58,10 @@ pub struct Record {
 impl Record {
     /// What this process says of itself, with a configuration of this digest.
     pub fn of_this_process(configuration: u64) -> Record {
-        let program = fs::metadata("/proc/self/exe").map_or((0, 0), |found| (found.dev(), found.ino()));
-        let pid = std::process::id();
+        let (pid, program) = (std::process::id(), program());
         let started = process::about(pid).map_or(0, |process| process.started);
-        Record { pid, started, boot_id: boot_id(), program, configuration, reloads: 0, refused: 0 }
+        let taken_ms = clock::monotonic_ms();
+        Record { pid, started, taken_ms, boot_id: boot_id(), program, configuration, reloads: 0, refused: 0 }
     }
 
     fn read(text: &str) -> Option<Record> {
@@ -67,6 +70,7 @@ impl Record {
         Some(Record {
             pid: value(text, "pid")?.parse().ok()?,
             started: value(text, "started")?.parse().ok()?,
+            taken_ms: value(text, "taken")?.parse().ok()?,
             boot_id: value(text, "boot_id")?.into(),
             program: (program.0.parse().ok()?, program.1.parse().ok()?),
             configuration: u64::from_str_radix(value(text, "configuration")?, 16).ok()?,
@@ -78,10 +82,11 @@ impl Record {
 
 impl fmt::Display for Record {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { pid, started, boot_id, program: (device, inode), configuration, reloads, refused } = self;
+        let Record { pid, started, taken_ms, boot_id, program: (device, inode), configuration, reloads, refused } =
+            self;
         write!(
             out,
-            "pid {pid}\nstarted {started}\nboot_id {boot_id}\nprogram {device}:{inode}\nconfiguration {configuration:016x}\nreloads {reloads} {refused}\n"
+            "pid {pid}\nstarted {started}\ntaken {taken_ms}\nboot_id {boot_id}\nprogram {device}:{inode}\nconfiguration {configuration:016x}\nreloads {reloads} {refused}\n"
         )
     }
 }
@@ -89,6 +94,11 @@ impl fmt::Display for Record {
 /// The value behind a name at the start of a line; `None` without such a line.
 pub fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+}
+
+/// Device and inode of this program's file; 0, 0 without /proc.
+pub fn program() -> (u64, u64) {
+    fs::metadata("/proc/self/exe").map_or((0, 0), |found| (found.dev(), found.ino()))
 }
 
 /// The boot that this is; empty if the kernel does not say. Source: random(4), `boot_id`.
@@ -130,6 +140,11 @@ impl Lock {
             None => self.record.refused += 1,
         }
         let _ = self.write();
+    }
+
+    /// Whether the lock may hold on this host alone.
+    pub fn is_of_network(&self) -> bool {
+        filesystem::is_of_network(&self.file)
     }
 
     fn write(&self) -> io::Result<()> {
@@ -188,7 +203,7 @@ mod tests {
         let (_root, paths) = Root::new("held");
         assert_eq!(holder(&paths).unwrap(), Holder::Free);
         let mut lock = Lock::take(&paths.lock(), 0xabc).unwrap();
-        let mut expected = Record::of_this_process(0xabc);
+        let mut expected = Record { taken_ms: lock.record.taken_ms, ..Record::of_this_process(0xabc) };
         assert!(expected.started > 0 && expected.program.1 > 0 && !expected.boot_id.is_empty(), "{expected:?}");
         assert_eq!(holder(&paths).unwrap(), Holder::Held(expected.clone()));
         assert_eq!(Lock::take(&paths.lock(), 1).unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -208,6 +223,7 @@ mod tests {
         let longest = Record {
             pid: u32::MAX,
             started: u64::MAX,
+            taken_ms: u64::MAX,
             boot_id: "x".repeat(36),
             program: (u64::MAX, u64::MAX),
             configuration: u64::MAX,
@@ -217,9 +233,12 @@ mod tests {
         let text = format!("{longest}");
         assert!(text.len() <= LOCK_BYTES, "{}", text.len());
         assert_eq!(Record::read(&text), Some(longest));
-        for text in
-            ["", "4711\n", "pid 4711\n", "pid x\nstarted 1\nboot_id a\nprogram 1:2\nconfiguration 0\nreloads 0 0\n"]
-        {
+        for text in [
+            "",
+            "4711\n",
+            "pid 4711\n",
+            "pid x\nstarted 1\ntaken 1\nboot_id a\nprogram 1:2\nconfiguration 0\nreloads 0 0\n",
+        ] {
             assert_eq!(Record::read(text), None, "{text}");
         }
     }

@@ -1,12 +1,17 @@
-//! Our own log: lines on standard error, in the original's form, and never one per message.
+//! Our own log: lines on standard error, in the original's form, and never one per message. An agent that is detached from whoever started
+//! it has a file in its place.
 
+use super::rejected;
 use crate::config::LogLevel;
-use crate::sys::clock;
+use crate::limits::LOG_BYTES_MAX;
+use crate::sys::{clock, file};
 use crate::upload::times;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{Arguments, Write as _};
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
 
 /// The same cause is not logged again for this long.
 const REPEAT_MS: u64 = 60_000;
@@ -18,6 +23,8 @@ const CAUSES_MAX: usize = 64;
 pub struct Log {
     level: LogLevel,
     causes: Vec<Cause>,
+    /// `None`: standard error.
+    file: Option<File>,
 }
 
 /// What lines of one cause there were.
@@ -34,7 +41,22 @@ struct Cause {
 impl Log {
     /// A log that shows this level and what is more severe.
     pub fn new(level: LogLevel) -> Log {
-        Log { level, causes: Vec::new() }
+        Log { level, causes: Vec::new(), file: None }
+    }
+
+    /// Lines go to this file from now on. Fails as opening it does.
+    pub fn write_to(&mut self, path: &Path) -> io::Result<()> {
+        self.file = Some(file::open_to_append(path)?);
+        Ok(())
+    }
+
+    /// A file that has grown to its bound becomes `NAME.old` in place of the one before, and a new one is begun; for now and again. A disk
+    /// that does not do it is told of by others: lines go where they went.
+    pub fn trim(&mut self, path: &Path) {
+        let bytes = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        if bytes >= LOG_BYTES_MAX && std::fs::rename(path, rejected::old(path)).is_ok() {
+            let _ = self.write_to(path);
+        }
     }
 
     /// Shows this level from now on.
@@ -50,7 +72,13 @@ impl Log {
         let mut line = stamp(i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0));
         // Writing to a String cannot fail; a log that nobody takes is no reason to stop.
         let _ = writeln!(line, " [{}]: {text}", name(level));
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = match &self.file {
+            Some(file) => {
+                let mut file = file;
+                file.write_all(line.as_bytes())
+            }
+            None => io::stderr().write_all(line.as_bytes()),
+        };
     }
 
     /// One line a minute for this cause, with the number of those left out.

@@ -1,6 +1,9 @@
 //! The loop: what can happen, one sleep, bounded work. It alone joins intake, ring and upload.
 
+pub mod caller;
+pub mod control;
 mod deadline;
+pub mod ensure;
 mod heartbeat;
 mod inflow;
 mod keeper;
@@ -14,8 +17,9 @@ mod start;
 pub mod status;
 mod uploader;
 
-pub use start::{Settings, StartError, start};
+pub use start::{Settings, StartError, load, load_for_background, start};
 
+use crate::config::files::Digest;
 use crate::config::{Config, Destination, LogLevel, Target};
 use crate::intake::{Datagrams, Sources, Wanted};
 use crate::limits::{
@@ -82,6 +86,7 @@ pub struct Agent {
     standing: Standing,
     log: Log,
     timers: Timers,
+    held: start::Held,
 }
 
 /// Moments of the loop's clock.
@@ -138,7 +143,7 @@ impl Agent {
 
             let arrived = if set[0].revents == 0 { Arrived::default() } else { signals.take() };
             if arrived.stop {
-                return self.stop(now_ms);
+                return self.stop(now_ms, status::STOPPED);
             }
             if arrived.reload {
                 self.reload(now_ms);
@@ -154,7 +159,7 @@ impl Agent {
             self.upload(&set, &ends, now_ms);
             self.keep_identity(now_ms);
             if self.module_is_broken() {
-                self.stop(now_ms);
+                self.stop(now_ms, "failed");
                 return Ended::ModuleBroken;
             }
             self.rest(now_ms);
@@ -365,6 +370,7 @@ impl Agent {
     fn rest(&mut self, now_ms: u64) {
         if now_ms >= self.timers.status_at_ms {
             self.sampler.tidy(now_ms);
+            self.log.trim(&self.paths.log());
             self.write_status("running", now_ms);
         }
         if self.timers.quiet_at_ms.is_some_and(|moment| now_ms >= moment) {
@@ -397,17 +403,23 @@ impl Agent {
 
     /// Takes the sources and the upload side of a changed configuration; the ring stays as it is until a restart.
     fn reload(&mut self, now_ms: u64) {
-        let Some(config) = start::load(&self.settings, &self.paths, &self.log) else {
+        let taken = self.take_configuration(now_ms);
+        self.held.note_reload(taken);
+    }
+
+    /// The digest of the configuration that is in force now; `None`: still the old one.
+    fn take_configuration(&mut self, now_ms: u64) -> Option<Digest> {
+        let Some((config, digest)) = start::load(&self.settings, &self.paths, &self.log) else {
             self.log
                 .line(LogLevel::Error, format_args!("the configuration was not reloaded: the old one stays in force"));
-            return;
+            return None;
         };
         let permitted = self.standing.permit(config.allow_non_fips);
         if let Err(refused) = permitted
             && config.uploads()
         {
             self.log.line(LogLevel::Error, format_args!("{refused}; the old configuration stays in force"));
-            return;
+            return None;
         }
         if config.buffer.ring_path != self.config.buffer.ring_path
             || config.buffer.ring_bytes != self.config.buffer.ring_bytes
@@ -416,7 +428,7 @@ impl Agent {
             self.log.line(LogLevel::Warn, text);
         }
         if config.sources != self.config.sources && !self.reopen(&config, now_ms) {
-            return;
+            return None;
         }
         self.log.set_level(self.settings.log_level(&config));
         self.send_to(&config, now_ms);
@@ -429,6 +441,7 @@ impl Agent {
         }
         self.config = config;
         self.log.line(LogLevel::Info, format_args!("configuration reloaded"));
+        Some(digest)
     }
 
     /// Keeps and uploads records for the destinations of a configuration from now on. What waits for one that is gone is given up.
@@ -507,7 +520,7 @@ impl Agent {
     }
 
     /// Takes what is half here, gives a chunk on its way a moment to be answered, syncs, and says so.
-    fn stop(mut self, now_ms: u64) -> Ended {
+    fn stop(mut self, now_ms: u64, state: &str) -> Ended {
         self.drain(now_ms);
         let sources = core::mem::replace(&mut self.sources, Sources::none());
         sources.close(&mut self.inflow(now_ms));
@@ -515,7 +528,7 @@ impl Agent {
         self.await_answer(now_ms + STOP_MS_MAX / 2);
         self.uploaders.iter_mut().for_each(|uploader| uploader.stop(&mut self.ring));
         let synced = committed.and_then(|()| self.ring.sync());
-        self.write_status("stopped", now_ms);
+        self.write_status(state, now_ms);
         match synced {
             Ok(()) => {
                 self.log.line(LogLevel::Info, format_args!("stopped"));

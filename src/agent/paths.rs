@@ -37,6 +37,21 @@ impl Paths {
         self.place("/var/opt/omsd/lock")
     }
 
+    /// What `run --ensure` remembers.
+    pub fn ensure(&self) -> PathBuf {
+        self.place("/var/opt/omsd/ensure")
+    }
+
+    /// What `run --once` remembers.
+    pub fn once(&self) -> PathBuf {
+        self.place("/var/opt/omsd/once")
+    }
+
+    /// The log of a detached agent.
+    pub fn log(&self) -> PathBuf {
+        self.place("/var/opt/omsd/log")
+    }
+
     /// Records that the service refused for good.
     pub fn rejected(&self) -> PathBuf {
         self.place("/var/opt/omsd/rejected")

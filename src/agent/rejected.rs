@@ -28,7 +28,8 @@ pub fn keep(path: &Path, stream: Stream, header: &Header, payload: &[u8], outcom
     OpenOptions::new().append(true).create(true).mode(MODE).open(path)?.write_all(line.as_bytes())
 }
 
-fn old(path: &Path) -> PathBuf {
+/// What a full file becomes.
+pub fn old(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".old");
     PathBuf::from(name)

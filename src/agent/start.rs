@@ -1,5 +1,6 @@
 //! From a command line to a running loop: what must be there before the first message is taken.
 
+use super::caller::Caller;
 use super::heartbeat::Beat;
 use super::keeper::Keeper;
 use super::lock::Lock;
@@ -8,7 +9,7 @@ use super::paths::{self, Paths};
 use super::sampler::Sampler;
 use super::{Agent, Ended, Timers, status};
 use crate::collect::Object;
-use crate::config::files::HostFiles;
+use crate::config::files::{Digest, HostFiles};
 use crate::config::regex::Regex;
 use crate::config::{self, Config, Destination, Listen, LogLevel, PerfSource};
 use crate::intake::{OpenError, Sources};
@@ -64,6 +65,10 @@ pub enum StartError {
     Source(OpenError),
     /// No pipe for signals.
     Signals(io::Error),
+    /// Records would go to a standard output that a detached agent has not.
+    NoOutput,
+    /// The state directory is on a file system of a network.
+    OfNetwork(PathBuf),
 }
 
 impl fmt::Display for StartError {
@@ -88,6 +93,16 @@ impl fmt::Display for StartError {
             StartError::Ring(path, error) => write!(out, "ring file {}: {error}", path.display()),
             StartError::Source(error) => write!(out, "{error}"),
             StartError::Signals(error) => write!(out, "no pipe for signals: {error}"),
+            StartError::NoOutput => out.write_str(
+                "records would go to standard output, which an agent in the background has not: register this host with \
+                 `omsd onboard`, or name a destination in the configuration",
+            ),
+            StartError::OfNetwork(path) => write!(
+                out,
+                "{} is on a file system of a network, where two hosts might use it at once: choose another --root, or set \
+                 allow_network_state in <system> if no other host mounts it",
+                path.display()
+            ),
         }
     }
 }
@@ -109,11 +124,20 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// Starts the agent and runs it until a signal says stop.
-pub fn start(settings: Settings) -> Result<Ended, StartError> {
-    let log = Log::new(LogLevel::Info);
+/// Starts the agent, tells who waits for that, and runs until a signal says stop.
+pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartError> {
+    let mut log = Log::new(LogLevel::Info);
     let paths = Paths::below(&settings.root);
-    let mut config = load(&settings, &paths, &log).ok_or(StartError::Configuration)?;
+    if caller.waits() {
+        make_parent(&paths.log())?;
+        log.write_to(&paths.log()).map_err(|error| StartError::Create(paths.log(), error))?;
+    }
+    let loaded = if caller.waits() {
+        load_for_background(&settings, &paths, &log)
+    } else {
+        load(&settings, &paths, &log).ok_or(StartError::Configuration)
+    };
+    let (mut config, digest) = loaded?;
     let standing = Standing::ask();
     if config.uploads() {
         standing.permit(config.allow_non_fips).map_err(StartError::Fips)?;
@@ -122,7 +146,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
             log.line(level, format_args!("{standing}"));
         }
     }
-    let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config)? };
+    let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config, digest)? };
     let signals = Signals::install().map_err(StartError::Signals)?;
     let ring = open_ring(&home.ring, &config, &log)?;
     let sources = if settings.demo { open_demo(&mut config, &paths) } else { open_sources(&config, &paths) };
@@ -147,6 +171,7 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
         sources,
         status,
         standing,
+        held: home.held,
     };
     agent.send_to(&config, now_ms);
     agent.config = config;
@@ -155,14 +180,22 @@ pub fn start(settings: Settings) -> Result<Ended, StartError> {
     agent.log.set_level(agent.settings.log_level(&agent.config));
     memory::slice_program();
     memory::let_go();
+    caller.ready();
     Ok(agent.run(signals))
 }
 
-/// The configuration that is in force: `--config`, else the installed one, else what is built in. Its warnings and errors
-/// go to the log; `None` with errors.
-pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<Config> {
+/// The same as [`load`] for an agent in the background, which cannot print records.
+pub fn load_for_background(settings: &Settings, paths: &Paths, log: &Log) -> Result<(Config, Digest), StartError> {
+    let (config, digest) = load(settings, paths, log).ok_or(StartError::Configuration)?;
+    let prints = config.targets.iter().any(|target| target.destination == Destination::Stdout);
+    if prints { Err(StartError::NoOutput) } else { Ok((config, digest)) }
+}
+
+/// The configuration that is in force: `--config`, else the installed one, else what is built in; and the digest of what it was made of.
+/// Its warnings and errors go to the log; `None` with errors.
+pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<(Config, Digest)> {
     if settings.demo {
-        return Some(demo_config());
+        return Some((demo_config(), Digest::default()));
     }
     let installed = paths.place(paths::CONFIG);
     let path = match &settings.config {
@@ -171,8 +204,10 @@ pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<Config> {
         None => {
             let identity = config::OmsFiles::default().omsadmin_conf;
             let mut config = config::embedded_default(paths.place(&identity).exists());
-            config.send_to_workspaces(&workspaces(paths));
-            return Some(named(config, paths));
+            let (ids, mut digest) = (workspaces(paths), Digest::default());
+            ids.iter().for_each(|id| digest.add(id.as_bytes()));
+            config.send_to_workspaces(&ids);
+            return Some((named(config, paths), digest));
         }
     };
     let show = |diagnostics: &[config::Diagnostic]| {
@@ -181,10 +216,11 @@ pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<Config> {
             log.line(level, format_args!("{diagnostic}"));
         }
     };
-    match config::parse(&mut HostFiles::new(&settings.root), &path.to_string_lossy()) {
+    let mut files = HostFiles::new(&settings.root);
+    match config::parse(&mut files, &path.to_string_lossy()) {
         Ok((config, warnings)) => {
             show(&warnings);
-            Some(named(config, paths))
+            Some((named(config, paths), files.digest()))
         }
         Err(errors) => {
             show(&errors);
@@ -274,13 +310,24 @@ fn open_demo(config: &mut Config, paths: &Paths) -> Result<Sources, OpenError> {
 /// Where the ring is, and what must be held while it is open.
 struct Home {
     ring: PathBuf,
-    /// The lock; in a demo, the directory that goes away.
-    _held: Held,
+    held: Held,
 }
 
-enum Held {
-    Lock { _lock: Lock },
+/// What an agent has for itself alone.
+pub enum Held {
+    /// The lock of its state directory.
+    Lock(Lock),
+    /// In a demo, the directory that goes away.
     Demo(PathBuf),
+}
+
+impl Held {
+    /// Says in the lock file that a configuration of this digest is in force now, or that another was refused.
+    pub fn note_reload(&mut self, digest: Option<Digest>) {
+        if let Held::Lock(lock) = self {
+            lock.note_reload(digest.map(|digest| digest.0));
+        }
+    }
 }
 
 impl Drop for Held {
@@ -292,14 +339,16 @@ impl Drop for Held {
 }
 
 impl Home {
-    fn of(paths: &Paths, config: &Config) -> Result<Home, StartError> {
+    fn of(paths: &Paths, config: &Config, digest: Digest) -> Result<Home, StartError> {
         let ring = paths.place(&config.buffer.ring_path);
         let lock = paths.lock();
         for path in [&ring, &lock] {
             make_parent(path)?;
         }
-        match take_lock(&lock, 0) {
-            Ok(held) => Ok(Home { ring, _held: Held::Lock { _lock: held } }),
+        let taken = take_lock(&lock, digest.0);
+        match taken {
+            Ok(held) if held.is_of_network() && !config.allow_network_state => Err(StartError::OfNetwork(lock)),
+            Ok(held) => Ok(Home { ring, held: Held::Lock(held) }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StartError::Locked(lock)),
             Err(error) => Err(StartError::Create(lock, error)),
         }
@@ -308,7 +357,7 @@ impl Home {
     fn demo() -> Result<Home, StartError> {
         let directory = std::env::temp_dir().join(alloc::format!("omsd-demo-{}", std::process::id()));
         fs::create_dir(&directory).map_err(|error| StartError::Create(directory.clone(), error))?;
-        Ok(Home { ring: directory.join("ring"), _held: Held::Demo(directory) })
+        Ok(Home { ring: directory.join("ring"), held: Held::Demo(directory) })
     }
 }
 
@@ -404,7 +453,7 @@ mod tests {
     fn names(settings: &Settings) -> Vec<String> {
         let config =
             load(settings, &Paths::below(&settings.root), &Log::new(LogLevel::Fatal)).expect("a configuration");
-        config.targets.into_iter().map(|target| target.name).collect()
+        config.0.targets.into_iter().map(|target| target.name).collect()
     }
 
     #[test]

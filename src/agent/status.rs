@@ -1,10 +1,12 @@
 //! The status file: what the running agent does, written for `omsd status` and for anyone who reads JSON.
 
 use super::keeper::Keeper;
+use super::lock;
 use super::paths::Paths;
 use super::report;
 use super::sampler::Account;
 use super::uploader::Uploader;
+use crate::limits::STATUS_FRESH_MS;
 use crate::ring::disk::DiskRing;
 use crate::ring::{Counters, flow};
 use crate::sys::{clock, file};
@@ -21,10 +23,11 @@ use std::path::{Path, PathBuf};
 
 /// The file is not written more often than this, however many uploads there are.
 const PAUSE_MS: u64 = 1_000;
-/// A running agent writes at least every [`crate::limits::STATUS_MS`]; older than this, it does not run or hangs.
-const STALE_MS: u64 = 90_000;
 /// Who may read it: it holds no secret, but it is nobody else's business.
 const MODE: u32 = 0o640;
+
+/// The state of an agent that ended as it was told to.
+pub const STOPPED: &str = "stopped";
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,7 +44,7 @@ pub struct Status {
     pub started: String,
     /// See `started`.
     pub written: String,
-    /// `starting`, `running` or `stopped`.
+    /// `running`, `stopped` as it was told to, or `failed`.
     pub state: String,
     /// The first destination: `out_oms` and its workspace, `out_stdout`, or the `@id` of the `<match>`.
     pub destination: String,
@@ -192,12 +195,11 @@ pub struct Writer {
 impl Writer {
     /// A writer for the agent that starts now.
     pub fn new(paths: &Paths, ring_path: &Path, standing: &Standing) -> Writer {
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Writer {
             path: paths.status(),
             ring_path: ring_path.to_string_lossy().into_owned(),
             fips: standing.to_string(),
-            boot_id: boot_id.trim().to_string(),
+            boot_id: lock::boot_id(),
             started_us: clock::wall_us(),
             written_ms: 0,
         }
@@ -325,9 +327,8 @@ pub fn read(paths: &Paths) -> io::Result<(String, Status)> {
 impl Status {
     /// Whether the agent that wrote this still runs, as far as the file tells: same boot, young enough.
     pub fn is_alive(&self) -> bool {
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let age_ms = clock::monotonic_ms().saturating_sub(self.monotonic_ms);
-        self.state != "stopped" && boot_id.trim() == self.boot_id && age_ms <= STALE_MS
+        self.state != STOPPED && lock::boot_id() == self.boot_id && age_ms < STATUS_FRESH_MS
     }
 
     /// For a person.
@@ -341,7 +342,7 @@ impl Status {
     fn describe_into(&self, text: &mut String) -> core::fmt::Result {
         let state = match (self.is_alive(), self.state.as_str()) {
             (true, _) => format!("running, process {}", self.pid),
-            (false, "stopped") => format!("stopped at {}", self.written),
+            (false, STOPPED) => format!("stopped at {}", self.written),
             (false, _) => format!("not running: last heard of at {} as process {}", self.written, self.pid),
         };
         writeln!(text, "omsd {}: {state}, started {}", self.version, self.started)?;

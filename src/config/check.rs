@@ -54,6 +54,7 @@ struct Plan {
     outputs: Vec<Output>,
     log_level: Option<LogLevel>,
     allow_non_fips: bool,
+    allow_network_state: bool,
 }
 
 struct Input {
@@ -217,6 +218,9 @@ impl Reader<'_> {
         let mut values = Values { reader: self, section, home: Home::System };
         if values.entry("allow_non_fips").is_some() {
             plan.allow_non_fips = values.flag("allow_non_fips");
+        }
+        if values.entry("allow_network_state").is_some() {
+            plan.allow_network_state = values.flag("allow_network_state");
         }
         plan.log_level = values.log_level().or(plan.log_level);
     }
@@ -590,6 +594,7 @@ fn assemble(plan: Plan, report: &mut Report) -> Option<Config> {
         heartbeat_ms: plan.heartbeat.map(|heartbeat| heartbeat.interval_ms),
         topology_ms: plan.topology_ms.unwrap_or(TOPOLOGY_MS_DEFAULT),
         allow_non_fips: plan.allow_non_fips,
+        allow_network_state: plan.allow_network_state,
         log_level: plan.log_level.or(first.log_level).unwrap_or(LogLevel::Info),
     })
 }

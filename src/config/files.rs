@@ -12,12 +12,38 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct HostFiles {
     root: PathBuf,
+    digest: Digest,
+}
+
+/// A number for bytes, nearly always another one for others: tells a configuration that was edited. Not for what others may wish to forge.
+/// Source: FNV-1a, 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(pub u64);
+
+impl Default for Digest {
+    fn default() -> Digest {
+        Digest(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    /// Adds bytes, and that they end here.
+    pub fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes.iter().chain(&[0xff]) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
 }
 
 impl HostFiles {
     /// `root` is what `--root` says, `/` otherwise.
     pub fn new(root: &Path) -> Self {
-        HostFiles { root: root.to_path_buf() }
+        HostFiles { root: root.to_path_buf(), digest: Digest::default() }
+    }
+
+    /// Of all that was read so far.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 }
 
@@ -31,6 +57,7 @@ impl Files for HostFiles {
         let mut bytes = Vec::new();
         let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
         file.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        self.digest.add(&bytes);
         Ok(Some(bytes))
     }
 

@@ -72,6 +72,8 @@ pub struct Config {
     pub buffer: Buffer,
     /// Refuse (`false`, default) or allow the standard build on a host in FIPS mode.
     pub allow_non_fips: bool,
+    /// Keep state on a file system of a network, which no other host must use.
+    pub allow_network_state: bool,
     /// What our own log shows.
     pub log_level: LogLevel,
 }
@@ -521,6 +523,7 @@ impl Default for Config {
             routes: Routes::default(),
             buffer: Buffer::default(),
             allow_non_fips: false,
+            allow_network_state: false,
             log_level: LogLevel::Info,
         }
     }

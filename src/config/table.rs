@@ -248,6 +248,7 @@ const OWN_LOG: &str = "the level of the agent's own log is set in `<system>`";
 pub const KEYS: &[Key] = &[
     key(Home::System, "log_level", LOG_LEVELS, "info", "least severe messages that the agent's own log shows"),
     key(Home::System, "allow_non_fips", Kind::Flag, "false", "upload although the host is in FIPS mode and this build is not a FIPS build"),
+    key(Home::System, "allow_network_state", Kind::Flag, "false", "keep state on a file system of a network, which no other host may use"),
     key(Home::System, "rpc_endpoint", Kind::Nothing, "", "there is no control port: signals do its work"),
     key(Home::System, "process_name", Kind::Nothing, "", "the process is named omsd"),
     key(Home::System, "root_dir", Kind::Nothing, "", "`--root` puts all paths below a directory"),

@@ -1,6 +1,7 @@
 //! What file systems and directories say about themselves.
 
 use crate::collect::logical_disk::Space;
+use alloc::string::String;
 use core::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Seek};
@@ -21,6 +22,42 @@ pub fn space(path: &CStr) -> Option<Space> {
         inodes: widened(found.f_files),
         inodes_free: widened(found.f_ffree),
     })
+}
+
+/// A file's device as proc_locks(5) has it: `08:01`.
+pub fn device_text(device: u64) -> String {
+    alloc::format!("{:02x}:{:02x}", libc::major(device), libc::minor(device))
+}
+
+/// Whether this open file is on a file system of a network, where a lock may hold on one host alone. What FUSE and 9P carry is not known,
+/// and taken for local. Source: statfs(2), `f_type`.
+pub fn is_of_network(file: &File) -> bool {
+    /// NFS, SMB, CIFS, SMB2, NCP, Coda, AFS of two kinds, Ceph, Lustre, GPFS, OCFS2, GFS2.
+    const NETWORKS: [u32; 13] = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x564c,
+        0x7375_7245,
+        0x5346_414f,
+        0x6b41_4653,
+        0x00c3_6400,
+        0x0bd0_0bd0,
+        0x4750_4653,
+        0x7461_636f,
+        0x0116_1970,
+    ];
+    // SAFETY: all zero is a valid statfs.
+    let mut found: libc::statfs = unsafe { core::mem::zeroed() };
+    // SAFETY: the descriptor is open for as long as the borrow; the pointer is to a live statfs of ours, which the kernel fills.
+    let is_filled = unsafe { libc::fstatfs(file.as_raw_fd(), &mut found) } == 0;
+    is_filled && NETWORKS.iter().any(|&network| signed(found.f_type) & 0xffff_ffff == i64::from(network))
+}
+
+/// A number of whatever width and sign this C library gives it.
+fn signed(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(0)
 }
 
 /// A number of whatever width this C library gives it.
@@ -59,7 +96,6 @@ pub fn each_entry(mut directory: &File, mut take: impl FnMut(&[u8], bool)) -> io
 mod tests {
     use super::*;
     use alloc::format;
-    use alloc::string::String;
     use alloc::vec::Vec;
     use std::fs;
 

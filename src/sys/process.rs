@@ -5,7 +5,7 @@ use core::ffi::c_int;
 use core::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::pipe::{self, Pipe};
 use super::signal;
@@ -13,6 +13,13 @@ use super::signal;
 /// A child process of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pid(libc::pid_t);
+
+impl Pid {
+    /// Its number, as others know it.
+    pub fn number(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(0)
+    }
+}
 
 /// Which side of a fork this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +90,11 @@ pub fn reap(pid: Pid) -> Option<Ended> {
     wait(pid, libc::WNOHANG)
 }
 
+/// Waits for the end of this child, and takes it.
+pub fn wait_for(pid: Pid) -> Option<Ended> {
+    wait(pid, 0)
+}
+
 /// Ends this child now and takes its end: of one that was ending already, its own.
 pub fn kill_and_reap(pid: Pid) -> Option<Ended> {
     kill(pid);
@@ -119,6 +131,58 @@ fn wait(pid: Pid, options: c_int) -> Option<Ended> {
 pub fn exit_now(code: c_int) -> ! {
     // SAFETY: _exit does not return and touches no memory of ours.
     unsafe { libc::_exit(code) }
+}
+
+/// Makes this process the first of a session of its own, without a terminal, in no directory that anyone might want to unmount.
+pub fn begin_session() {
+    // SAFETY: neither call touches memory; a forked process is never the first of a group, so the first cannot fail.
+    unsafe {
+        libc::setsid();
+        libc::chdir(c"/".as_ptr());
+    }
+}
+
+/// Has descriptors 0 to 2 lead nowhere. Without a /dev/null a pipe with no other end is as good: writes into it fail.
+pub fn let_go_of_standard_streams() {
+    let null = File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
+    let Ok(nowhere) = null.or_else(|_| pipe::new().map(|pipe| pipe.writer)) else { return };
+    for standard in 0..=2 {
+        // SAFETY: both are descriptors of ours; who writes to the standard ones does not mind where it goes.
+        unsafe { libc::dup2(nowhere.as_raw_fd(), standard) };
+    }
+}
+
+/// What another process is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// End in good order.
+    Term,
+    /// End at once.
+    Kill,
+    /// Read the configuration again.
+    Reload,
+}
+
+/// Sends a signal to a process that need not be ours. Fails as kill(2) does.
+pub fn send(pid: u32, signal: Signal) -> io::Result<()> {
+    let number = match signal {
+        Signal::Term => libc::SIGTERM,
+        Signal::Kill => libc::SIGKILL,
+        Signal::Reload => libc::SIGHUP,
+    };
+    // 0 and negative numbers would be groups of processes.
+    let pid = libc::pid_t::try_from(pid).ok().filter(|&pid| pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: kill has no memory effects.
+    match unsafe { libc::kill(pid, number) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends this process by SIGALRM after so many seconds, whatever it does then; 0: not at all. Source: alarm(2).
+pub fn end_in(seconds: u32) {
+    // SAFETY: alarm has no memory effects.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// Closes every descriptor from 3 up save these: a child must hold neither the ring, nor the lock, nor a socket.
@@ -184,6 +248,13 @@ pub struct Process {
 /// What the kernel says of this process; `None` if there is none, or no /proc. Source: proc_pid_stat(5), fields 3 and 22.
 pub fn about(pid: u32) -> Option<Process> {
     about_text(&std::fs::read_to_string(alloc::format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The account that a process runs as; `None` if there is none, or no /proc.
+pub fn owner(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(alloc::format!("/proc/{pid}/status")).ok()?;
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    uids.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn about_text(stat: &str) -> Option<Process> {
