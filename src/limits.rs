@@ -205,6 +205,22 @@ pub const TELL_MS: u64 = 60 * 60_000;
 pub const TOLD_MAX: usize = 16;
 /// Bytes of the files in which `--ensure` and `--once` remember things.
 pub const MEMORY_BYTES_MAX: u64 = 64 * 1024;
+/// Seconds that `run --once` may take: default of `--budget`, and its bounds.
+pub const ONCE_BUDGET_S_DEFAULT: u32 = 50;
+/// Shortest `--budget`.
+pub const ONCE_BUDGET_S_MIN: u32 = 5;
+/// Longest `--budget`.
+pub const ONCE_BUDGET_S_MAX: u32 = 3600;
+/// Seconds over its budget after which a run is ended by the kernel, whatever it hangs in.
+pub const ONCE_OVER_S: u32 = 5;
+/// Hosts upload spread over so long, but never over more than a third of the budget.
+pub const ONCE_SPREAD_MS_MAX: u64 = 20_000;
+/// Time from run to run that a wait is counted in, for a wall clock that was set back: cron's shortest.
+pub const ONCE_RUN_MS: u64 = 60_000;
+/// Runs in a row whose backlog may stay as large as it was.
+pub const ONCE_STUCK_RUNS: u32 = 3;
+/// Rates are not made over more time than this between two runs.
+pub const SAMPLE_GAP_MS_MAX: u64 = 60 * 60_000;
 /// Losses are told upstream at most this often.
 pub const REPORT_MS: u64 = 60_000;
 /// Bytes of the file of refused records; as much again stands in the one before it.

@@ -91,6 +91,21 @@ impl Keeper {
         }
     }
 
+    /// The next visit has this errand.
+    pub fn have(&mut self, errand: Errand) {
+        self.errand = errand;
+    }
+
+    /// When the next visit is due, and from when on a new certificate may be asked for.
+    pub fn next(&self) -> (u64, u64) {
+        (self.next_ms, self.renew_ms)
+    }
+
+    /// A visit is under way.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
     /// Takes what a child reported, ends one that is late, starts one that is due. `true`: the status file should say so.
     pub fn turn(&mut self, now_ms: u64, log: &mut Log) -> bool {
         match &mut self.state {

@@ -9,6 +9,7 @@ mod inflow;
 mod keeper;
 pub mod lock;
 pub mod log;
+pub mod once;
 pub mod paths;
 mod rejected;
 mod report;
@@ -64,6 +65,8 @@ pub enum Ended {
     NotSynced,
     /// The cryptographic module failed in a child; everything is synced, as far as the disk takes it.
     ModuleBroken,
+    /// A run of bounded time did not do all that is asked of it; everything is synced.
+    Hindered(once::Hindrance),
 }
 
 /// The running agent.
@@ -203,22 +206,28 @@ impl Agent {
     }
 
     fn sleep_ms(&self, wanted: Wanted, now_ms: u64) -> Option<u64> {
-        let timers = &self.timers;
         let moments = [
+            self.uploaders.iter().filter_map(|uploader| uploader.deadline_ms(&self.ring)).min(),
+            self.beat.deadline_ms(),
+            self.sampler.deadline_ms(),
+            self.keepers.iter().filter_map(Keeper::deadline_ms).min(),
+            self.has_unreported().then_some(self.timers.report_at_ms),
+        ];
+        deadline::sleep_ms(now_ms, self.intake_moments(wanted, now_ms).into_iter().chain(moments))
+    }
+
+    /// When there is something to do about sources, the ring and what is done at rest.
+    fn intake_moments(&self, wanted: Wanted, now_ms: u64) -> [Option<u64>; 7] {
+        let timers = &self.timers;
+        [
             timers.more.then_some(now_ms),
             (!wanted.gathered).then_some(timers.gather_until_ms),
             timers.sync_at_ms,
             timers.quiet_at_ms,
             Some(timers.status_at_ms),
-            self.uploaders.iter().filter_map(|uploader| uploader.deadline_ms(&self.ring)).min(),
-            self.beat.deadline_ms(),
-            self.sampler.deadline_ms(),
-            self.keepers.iter().filter_map(Keeper::deadline_ms).min(),
-            self.has_unreported().then_some(timers.report_at_ms),
             (wanted.datagrams == Datagrams::Filling).then_some(now_ms + FILLING_MS),
             self.sources.deadline_ms(wanted, now_ms),
-        ];
-        deadline::sleep_ms(now_ms, moments)
+        ]
     }
 
     /// Reads the sources that are ready, and decides how long they may be left alone now.
@@ -521,9 +530,7 @@ impl Agent {
 
     /// Takes what is half here, gives a chunk on its way a moment to be answered, syncs, and says so.
     fn stop(mut self, now_ms: u64, state: &str) -> Ended {
-        self.drain(now_ms);
-        let sources = core::mem::replace(&mut self.sources, Sources::none());
-        sources.close(&mut self.inflow(now_ms));
+        self.close_sources();
         let committed = self.ring.commit();
         self.await_answer(now_ms + STOP_MS_MAX / 2);
         self.uploaders.iter_mut().for_each(|uploader| uploader.stop(&mut self.ring));
@@ -539,6 +546,14 @@ impl Agent {
                 Ended::NotSynced
             }
         }
+    }
+
+    /// Takes what waits in the sources, then closes them.
+    fn close_sources(&mut self) {
+        let now_ms = clock::monotonic_ms();
+        self.drain(now_ms);
+        let sources = core::mem::replace(&mut self.sources, Sources::none());
+        sources.close(&mut self.inflow(now_ms));
     }
 
     /// Reads what already waits in the sockets, gathered or not: closing them would throw it away.

@@ -5,7 +5,7 @@
 //! clock that was set there is one sample, and then the next at a multiple of the clock as it is now.
 
 use crate::collect::host::{Host, Unreadable, Window};
-use crate::collect::{Options, Sink};
+use crate::collect::{Object, Options, Sink};
 use crate::config::PerfSource;
 use crate::limits::PERF_TOGETHER_MS;
 use crate::record::perf::Writer;
@@ -112,6 +112,31 @@ impl Sampler {
             Source { wanted: wanted.clone(), window, next_ms: Some(next_ms), is_told_empty: false }
         };
         self.sources = sources.iter().map(&mut start).collect();
+    }
+
+    /// Has the one sample that a short run takes due now, from each source whose interval has had a multiple of the wall clock since
+    /// `last_wall_ms`. Rates go on from what an earlier run of this boot [saved](Sampler::save) at `began_ms`.
+    pub fn once(&mut self, now_ms: u64, wall_ms: u64, last_wall_ms: Option<u64>, saved: Option<(&[u8], u64)>) {
+        for source in &mut self.sources {
+            let is_due = match (source.wanted.interval_ms, last_wall_ms) {
+                (Some(interval_ms), Some(last_ms)) => last_ms / interval_ms != wall_ms / interval_ms,
+                _ => true,
+            };
+            source.next_ms = is_due.then_some(now_ms);
+            if let Some((saved, began_ms)) = saved {
+                source.window.recall(saved, began_ms);
+            }
+        }
+    }
+
+    /// What a later run makes rates of.
+    pub fn save(&mut self) -> Vec<u8> {
+        let mut saved = Vec::new();
+        self.host.save(&mut saved);
+        if let Some(source) = self.sources.iter().find(|source| source.wanted.object == Object::Process) {
+            source.window.save(&mut saved);
+        }
+        saved
     }
 
     /// Lets go of what the host holds without need; for now and again, whether samples are taken or not.
@@ -224,7 +249,6 @@ impl Sink for Chosen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::Object;
     use crate::collect::testing::Tree;
     use crate::config::regex::Regex;
     use crate::limits::PERF_INSTANCES_MAX;
@@ -316,6 +340,56 @@ mod tests {
         let mut sampler = sampler(&[Some(1000)], 0, WALL_MS);
         clocks.sample(&mut sampler, 60_400);
         assert_eq!(sampler.deadline_ms(), Some(62_000));
+    }
+
+    #[test]
+    fn a_short_run_samples_what_had_a_multiple_since_the_last_one() {
+        let due = |last_wall_ms, wall_ms| {
+            let mut sampler = sampler(&[Some(10_000), Some(60_000), Some(300_000), None], 5, wall_ms);
+            sampler.once(5, wall_ms, last_wall_ms, None);
+            sampler.sources.iter().map(|source| source.next_ms == Some(5)).collect::<Vec<_>>()
+        };
+        assert_eq!(due(None, WALL_MS), [true; 4]);
+        assert_eq!(due(Some(WALL_MS + 700), WALL_MS + 60_300), [true, true, false, true]);
+        assert_eq!(due(Some(WALL_MS + 240_900), WALL_MS + 300_100), [true, true, true, true]);
+        assert_eq!(due(Some(WALL_MS + 60_100), WALL_MS + 69_900), [false, false, false, true]);
+        assert_eq!(due(Some(WALL_MS + 3_600_000), WALL_MS), [true; 4], "a clock that was set back silences none");
+    }
+
+    #[test]
+    fn a_short_run_has_the_rates_since_the_run_before_it() {
+        let tree = Tree::new();
+        tree.write("proc/stat", "cpu 100 0 0 100\ncpu0 100 0 0 100\n");
+        tree.write("proc/meminfo", "MemTotal: 1024 kB\n");
+        tree.write("proc/vmstat", "pgpgin 0\npgpgout 1000\n");
+        tree.write("proc/7/stat", format!("7 (a) S {} 100 50 0 0 20 0 1 0 555 1 1 1\n", "0 ".repeat(10).trim()));
+        tree.write("proc/7/statm", "9 8 7 6 5 4 3\n");
+        let all = |object| PerfSource { counters: perf::all(object), ..source(object, ".*", Some(1000)) };
+        let sources = [Object::Processor, Object::Memory, Object::Process].map(all);
+        let values = |sampler: &mut Sampler, now_ms| {
+            let mut values = Vec::new();
+            let mut append = |payload: &[u8]| {
+                let sample = perf::decode(payload).expect("a sample");
+                let known = |instance: perf::Instance<'_>| instance.values().count();
+                values.push(sample.instances().map(known).sum::<usize>());
+            };
+            sampler.take(now_ms, WALL_MS, &mut append, &mut |_| {});
+            values
+        };
+        let mut first = Sampler::new(&sources, &tree.root(), 1000, WALL_MS);
+        first.once(1000, WALL_MS, None, None);
+        let without_rates = values(&mut first, 1000);
+        let saved = first.save();
+        tree.write("proc/stat", "cpu 150 0 0 150\ncpu0 150 0 0 150\n");
+        tree.write("proc/vmstat", "pgpgin 500\npgpgout 1000\n");
+        tree.write("proc/7/stat", format!("7 (a) S {} 200 50 0 0 20 0 1 0 555 1 1 1\n", "0 ".repeat(10).trim()));
+        let mut second = Sampler::new(&sources, &tree.root(), 61_000, WALL_MS + 60_000);
+        second.once(61_000, WALL_MS + 60_000, Some(WALL_MS), Some((&saved, 1000)));
+        let with_rates = values(&mut second, 61_000);
+        assert!(
+            without_rates.iter().zip(&with_rates).all(|(without, with)| without < with),
+            "{without_rates:?} {with_rates:?}"
+        );
     }
 
     #[test]

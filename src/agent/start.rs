@@ -5,6 +5,7 @@ use super::heartbeat::Beat;
 use super::keeper::Keeper;
 use super::lock::Lock;
 use super::log::Log;
+use super::once::Budget;
 use super::paths::{self, Paths};
 use super::sampler::Sampler;
 use super::{Agent, Ended, Timers, status};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// `--demo`: no configuration, no privilege, nothing left behind.
     pub demo: bool,
+    /// `--once`: run within this time.
+    pub once: Option<Budget>,
     /// `-v`: one step more than the configuration's log level.
     pub verbose: bool,
 }
@@ -44,6 +47,11 @@ pub struct Settings {
 impl Settings {
     /// What our own log shows.
     pub fn log_level(&self, config: &Config) -> LogLevel {
+        // What each run would say again each minute is left out.
+        let quiet = self.once.is_some() && !self.verbose;
+        if quiet {
+            return config.log_level.min(LogLevel::Warn);
+        }
         if self.verbose { config.log_level.max(LogLevel::Debug) } else { config.log_level }
     }
 }
@@ -126,9 +134,10 @@ impl fmt::Display for OpenError {
 
 /// Starts the agent, tells who waits for that, and runs until a signal says stop.
 pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartError> {
-    let mut log = Log::new(LogLevel::Info);
+    let is_by_cron = settings.once.is_some() && !settings.verbose;
+    let mut log = Log::new(if is_by_cron { LogLevel::Warn } else { LogLevel::Info });
     let paths = Paths::below(&settings.root);
-    if caller.waits() {
+    if caller.waits() || is_by_cron {
         make_parent(&paths.log())?;
         log.write_to(&paths.log()).map_err(|error| StartError::Create(paths.log(), error))?;
     }
@@ -181,7 +190,10 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
     memory::slice_program();
     memory::let_go();
     caller.ready();
-    Ok(agent.run(signals))
+    Ok(match agent.settings.once {
+        Some(budget) => agent.run_once(signals, budget),
+        None => agent.run(signals),
+    })
 }
 
 /// The same as [`load`] for an agent in the background, which cannot print records.
@@ -460,7 +472,7 @@ mod tests {
     fn each_workspace_that_was_onboarded_is_a_destination_with_a_name_that_stays() {
         let root = std::env::temp_dir().join(alloc::format!("omsd-start-{}", std::process::id()));
         let base = root.join("etc/opt/omsd");
-        let settings = Settings { root: root.clone(), config: None, demo: false, verbose: false };
+        let settings = Settings { root: root.clone(), config: None, demo: false, once: None, verbose: false };
         assert_eq!(names(&settings), ["out_stdout"]);
         for (id, expected) in [(FIRST, &[FIRST][..]), (SECOND, &[SECOND, FIRST])] {
             fs::create_dir_all(base.join(id).join("conf")).unwrap();

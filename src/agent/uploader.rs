@@ -142,6 +142,11 @@ impl Uploader {
         [scheduled, in_flight, idle].into_iter().flatten().min()
     }
 
+    /// When the next chunk is due; `None` with nothing waiting.
+    pub fn attempt_ms(&self, ring: &DiskRing) -> Option<u64> {
+        self.schedule.deadline_ms(&self.backlog(ring), false)
+    }
+
     /// Adds what to poll for.
     pub fn poll_set(&self, set: &mut Vec<PollFd>) {
         let Some(child) = &self.child else { return };
@@ -167,9 +172,7 @@ impl Uploader {
             settled = self.listen(ring, now_ms, log);
         }
         if self.in_flight.is_some_and(|chunk| now_ms >= chunk.deadline_ms) {
-            self.lose_child();
-            let reason = alloc::format!("no answer within {} s; the upload child was ended", UPLOAD_MS_MAX / 1000);
-            self.settle(ring, now_ms, &Outcome::new(Verdict::Later, reason), log);
+            self.give_up(ring, now_ms, log);
             settled = true;
         }
         let backlog = self.backlog(ring);
@@ -183,6 +186,27 @@ impl Uploader {
         }
         self.feed(ring);
         settled
+    }
+
+    /// Ends a child that has not answered; its chunk is tried again.
+    pub fn give_up(&mut self, ring: &mut DiskRing, now_ms: u64, log: &mut Log) {
+        if let Some(chunk) = self.in_flight {
+            self.lose_child();
+            let waited_ms = (now_ms + UPLOAD_MS_MAX).saturating_sub(chunk.deadline_ms);
+            let reason = alloc::format!("no answer within {} s; the upload child was ended", waited_ms / 1000);
+            self.settle(ring, now_ms, &Outcome::new(Verdict::Later, reason), log);
+        }
+    }
+
+    /// Makes everything that waits wanted now; what failed waits for its next attempt.
+    pub fn want(&mut self, ring: &DiskRing) {
+        let backlog = self.backlog(ring);
+        self.schedule.want_all(&backlog);
+    }
+
+    /// Ends the wait of a stream that failed.
+    pub fn hurry(&mut self, stream: Stream, now_ms: u64) {
+        self.schedule.resume(stream, self.schedule.attempts(stream), 0, now_ms);
     }
 
     fn start<D: Destination>(

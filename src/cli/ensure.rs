@@ -1,7 +1,7 @@
 //! `omsd run --ensure`: what cron calls each minute.
 
 use super::Exit;
-use super::run::detach;
+use super::run::{detach, fail_once_an_hour};
 use crate::agent::control::{self, Answer};
 use crate::agent::ensure::{Action, Facts, Memory, Sign, Start, decide};
 use crate::agent::lock::{self, Holder};
@@ -13,7 +13,6 @@ use crate::limits::{HAND_OVER_MS_MAX, KILL_MS_MAX, STALE_TERM_MS};
 use crate::sys::clock;
 use alloc::format;
 use alloc::string::{String, ToString};
-use std::eprintln;
 
 /// Ending a holder makes the lock free, and starting may find it taken again: nothing needs more looks than this.
 const LOOKS_MAX: usize = 4;
@@ -23,12 +22,7 @@ pub fn ensure(settings: &Settings) -> Exit {
     let paths = Paths::below(&settings.root);
     let mut memory = Memory::load(&paths);
     let failed = |memory: &mut Memory, (exit, cause, text): (Exit, String, String)| {
-        if memory.is_news(&cause, clock::monotonic_ms()) {
-            eprintln!("omsd: {text}");
-            // What cannot be remembered is told again.
-            let _ = memory.save(&paths);
-        }
-        exit
+        fail_once_an_hour(&paths, memory, exit, &cause, &text)
     };
     let digest = match load_for_background(settings, &paths, &Log::new(LogLevel::Fatal)) {
         Ok((_, digest)) => digest.0,
@@ -90,7 +84,8 @@ pub fn ensure(settings: &Settings) -> Exit {
     Exit::Ok
 }
 
-fn look(paths: &Paths, configuration: u64, memory: &Memory) -> std::io::Result<Facts> {
+/// What there is to decide by now.
+pub fn look(paths: &Paths, configuration: u64, memory: &Memory) -> std::io::Result<Facts> {
     let boot_id = lock::boot_id();
     let status = status::read(paths).ok().and_then(|(_, status)| Sign::of(&status, &boot_id));
     let (now_ms, program) = (clock::monotonic_ms(), lock::program());

@@ -1,13 +1,16 @@
 //! `omsd run`: the agent in the foreground, in the background, or as cron starts it.
 
-use super::ensure::ensure;
+use super::ensure::{ensure, look};
 use super::{Exit, ended, no_free, options, parse, root_of, root_option, usage_error};
 use crate::agent::caller::{self, Began, Caller};
+use crate::agent::ensure::{Action, Memory, decide};
 use crate::agent::log::Log;
+use crate::agent::once::{Budget, Hindrance};
 use crate::agent::paths::Paths;
 use crate::agent::{self, Ended, Settings, StartError};
 use crate::config::LogLevel;
-use crate::limits::START_MS_MAX;
+use crate::limits::{ONCE_BUDGET_S_DEFAULT, ONCE_BUDGET_S_MAX, ONCE_BUDGET_S_MIN, ONCE_OVER_S, START_MS_MAX};
+use crate::sys::{clock, process};
 use alloc::string::{String, ToString};
 use getopts::Matches;
 use std::eprintln;
@@ -25,6 +28,13 @@ pub fn command(arguments: &[String]) -> Exit {
         "ensure",
         "for cron, each minute: see to it that one runs in the background; silent when one does",
     );
+    options.optflag(
+        "",
+        "once",
+        "for cron where nothing may stay resident: collect and upload within --budget, and end",
+    );
+    options.optopt("", "budget", "seconds that --once may take, 5 to 3600 (50); 10 less than from run to run", "N");
+    options.optflag("", "strict", "--once ends with 75 where another agent runs, not with 0");
     options.optflag("v", "verbose", "log each upload");
     ended(|| {
         let matches = parse(&options, "omsd run [options]", arguments)?;
@@ -32,15 +42,19 @@ pub fn command(arguments: &[String]) -> Exit {
         if matches.opt_present("demo") && matches.opt_present("config") {
             return Err(usage_error("--demo takes no --config"));
         }
-        let mut ways = ["demo", "daemon", "ensure"].into_iter().filter(|way| matches.opt_present(way));
+        let mut ways = ["demo", "daemon", "ensure", "once"].into_iter().filter(|way| matches.opt_present(way));
         let (way, other) = (ways.next(), ways.next());
         if other.is_some() {
-            return Err(usage_error("only one of --demo, --daemon and --ensure"));
+            return Err(usage_error("only one of --demo, --daemon, --ensure and --once"));
+        }
+        if way != Some("once") && (matches.opt_present("budget") || matches.opt_present("strict")) {
+            return Err(usage_error("--budget and --strict go with --once"));
         }
         let settings = settings_of(&matches)?;
         Ok(match way {
             Some("daemon") => daemon(&settings),
             Some("ensure") => ensure(&settings),
+            Some("once") => once(settings, matches.opt_present("strict")),
             _ => in_foreground(settings),
         })
     })
@@ -58,8 +72,62 @@ fn settings_of(matches: &Matches) -> Result<Settings, Exit> {
         root: whole(root_of(matches))?,
         config: matches.opt_str("config").map(PathBuf::from).map(whole).transpose()?,
         demo: matches.opt_present("demo"),
+        once: if matches.opt_present("once") { Some(budget_of(matches)?) } else { None },
         verbose: matches.opt_present("verbose"),
     })
+}
+
+fn budget_of(matches: &Matches) -> Result<Budget, Exit> {
+    let began_ms = clock::monotonic_ms();
+    let Some(text) = matches.opt_str("budget") else { return Ok(Budget { began_ms, seconds: ONCE_BUDGET_S_DEFAULT }) };
+    let seconds = text.parse().ok().filter(|seconds| (ONCE_BUDGET_S_MIN..=ONCE_BUDGET_S_MAX).contains(seconds));
+    let wrong = || usage_error("--budget takes 5 to 3600 seconds");
+    seconds.map(|seconds| Budget { began_ms, seconds }).ok_or_else(wrong)
+}
+
+/// One run of bounded time, silent unless it fails.
+fn once(settings: Settings, strict: bool) -> Exit {
+    if let Some(budget) = settings.once {
+        process::end_in(budget.seconds + ONCE_OVER_S);
+    }
+    let paths = Paths::below(&settings.root);
+    let (exit, text) = match agent::start(settings, &mut Caller::default()) {
+        Ok(Ended::Stopped) => return Exit::Ok,
+        Ok(Ended::Hindered(hindrance)) => (Exit::TryAgain, describe(hindrance).to_string()),
+        Ok(ended) => (exit_of_end(ended), String::from("the run failed: the agent's log says why")),
+        Err(StartError::Locked(_)) if hangs(&paths) => {
+            (Exit::TryAgain, String::from("an agent runs here that hangs: omsd stop --kill ends it"))
+        }
+        Err(StartError::Locked(_)) if !strict => return Exit::Ok,
+        Err(StartError::Configuration) => {
+            (Exit::Configuration, String::from("the configuration has errors: omsd check shows them"))
+        }
+        Err(error) => (exit_of(&error), error.to_string()),
+    };
+    fail_once_an_hour(&paths, &mut Memory::load(&paths), exit, &alloc::format!("once {}", exit as u8), &text)
+}
+
+/// Whether the holder of the lock shows no sign of life. It is not ended: this is no service that keeps one alive.
+fn hangs(paths: &Paths) -> bool {
+    let facts = look(paths, 0, &Memory::default());
+    facts.is_ok_and(|facts| matches!(decide(&facts), Action::Suspect | Action::Replace))
+}
+
+fn describe(hindrance: Hindrance) -> &'static str {
+    match hindrance {
+        Hindrance::ClockNotSet => "this host's clock is not set: records are kept, and sent when it is",
+        Hindrance::Stuck => "what waits has not become less for three runs: omsd status says why",
+    }
+}
+
+/// Says what failed, if that was not said within the last hour.
+pub fn fail_once_an_hour(paths: &Paths, memory: &mut Memory, exit: Exit, cause: &str, text: &str) -> Exit {
+    if memory.is_news(cause, clock::monotonic_ms()) {
+        eprintln!("omsd: {text}");
+        // What cannot be remembered is told again.
+        let _ = memory.save(paths);
+    }
+    exit
 }
 
 fn in_foreground(settings: Settings) -> Exit {
@@ -119,6 +187,7 @@ fn exit_of_end(ended: Ended) -> Exit {
     match ended {
         Ended::Stopped => Exit::Ok,
         Ended::NotSynced => Exit::StateIo,
+        Ended::Hindered(_) => Exit::TryAgain,
         Ended::ModuleBroken => Exit::SelfTest,
     }
 }

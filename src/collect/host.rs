@@ -8,7 +8,7 @@ use super::network::{self, Interface};
 use super::process::{self, Process, Spent};
 use super::processor::{self, Processors};
 use super::system::{self, System};
-use super::text::{Name, number};
+use super::text::{Name, lines, number, numbers};
 use super::volumes::Volumes;
 use super::{Object, Options, Sink, physical_disk};
 use crate::limits::{INTERFACES_MAX, PROC_TRUSTED_MS, PROCESSES_MAX};
@@ -54,9 +54,69 @@ impl Window {
         self.began_ms.map_or(0, |began_ms| now_ms.saturating_sub(began_ms))
     }
 
+    /// Adds what the kernel's files do not have, for [`Window::recall`] in a later process: what each process had spent by the last sample.
+    pub fn save(&self, saved: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        for [pid, start, user, system] in self.processes.iter().map(Spent::numbers) {
+            // Writing to a Vec cannot fail.
+            let _ = writeln!(text, "{pid} {start} {user} {system}");
+        }
+        if !text.is_empty() {
+            add_section(saved, PROCESSES, &text);
+        }
+    }
+
+    /// Goes on from what another process of this boot saved at `began_ms`.
+    pub fn recall(&mut self, saved: &[u8], began_ms: u64) {
+        let name = match self.object {
+            Object::Processor => "proc/stat",
+            Object::Memory => "proc/vmstat",
+            Object::LogicalDisk | Object::PhysicalDisk => "proc/diskstats",
+            Object::Process => PROCESSES,
+            Object::Network | Object::System => return,
+        };
+        let Some(bytes) = section(saved, name) else { return };
+        match self.object {
+            Object::Processor => self.processors.parse(bytes),
+            Object::Memory => self.paging = Paging::parse(bytes),
+            Object::Process => {
+                let spent = lines(bytes).filter_map(|line| Spent::from_numbers(numbers(line)?));
+                self.processes = spent.take(PROCESSES_MAX).collect();
+                self.processes.sort_unstable_by_key(|spent| spent.pid);
+            }
+            _ => self.disks.parse(bytes),
+        }
+        self.began_ms = Some(began_ms);
+    }
+
     fn keep_disks(&mut self, now_ms: u64, disks: &Disks) {
         self.disks.copy(disks);
         self.began_ms = Some(now_ms);
+    }
+}
+
+/// The kernel's counters that rates are made of.
+const SAVED: [&str; 3] = ["proc/stat", "proc/vmstat", "proc/diskstats"];
+/// The section of what processes had spent.
+const PROCESSES: &str = "processes";
+
+fn add_section(saved: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+    // Writing to a Vec cannot fail.
+    let _ = writeln!(saved, "{name} {}", bytes.len());
+    saved.extend_from_slice(bytes);
+}
+
+fn section<'a>(mut saved: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    loop {
+        let end = saved.iter().position(|&byte| byte == b'\n')?;
+        let (head, rest) = (&saved[..end], &saved[end + 1..]);
+        let space = head.iter().rposition(|&byte| byte == b' ')?;
+        let bytes = usize::try_from(number(&head[space + 1..])?).ok()?;
+        let (found, behind) = rest.split_at_checked(bytes)?;
+        if &head[..space] == name.as_bytes() {
+            return Some(found);
+        }
+        saved = behind;
     }
 }
 
@@ -133,6 +193,15 @@ impl Host {
     /// Gives back the memory that only a sample needs.
     pub fn give_back(&mut self) {
         self.files.give_back();
+    }
+
+    /// Adds the counters that rates are made of as they are now, for [`Window::recall`] in a later process.
+    pub fn save(&mut self, saved: &mut Vec<u8>) {
+        for path in SAVED {
+            if let Some(bytes) = self.files.read_once(path) {
+                add_section(saved, path, bytes);
+            }
+        }
     }
 
     fn sample_processor(&mut self, now_ms: u64, window: &mut Window, sink: &mut dyn Sink) -> Sampled {

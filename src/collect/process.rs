@@ -18,6 +18,18 @@ pub struct Spent {
     system: u64,
 }
 
+impl Spent {
+    /// Its numbers, for [`Spent::from_numbers`] in a later process of ours.
+    pub fn numbers(&self) -> [u64; 4] {
+        [u64::from(self.pid), self.start, self.user, self.system]
+    }
+
+    /// The other way; `None` for what has no such process number.
+    pub fn from_numbers([pid, start, user, system]: [u64; 4]) -> Option<Spent> {
+        Some(Spent { pid: u32::try_from(pid).ok()?, start, user, system })
+    }
+}
+
 /// A process as its two files show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process<'a> {

@@ -108,7 +108,8 @@ impl Schedule {
         }
     }
 
-    fn want_all(&mut self, backlog: &Backlog) {
+    /// Makes everything that waits wanted now; what failed waits for its next attempt.
+    pub fn want_all(&mut self, backlog: &Backlog) {
         self.flush_at_ms = None;
         self.deliveries.iter_mut().for_each(|delivery| delivery.flush_below = backlog.head);
     }
