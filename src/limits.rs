@@ -153,6 +153,12 @@ pub const HTTP_BUFFER_BYTES: usize = 8 * 1024;
 pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of each small file that the agent is known by: certificate, key, `omsadmin.conf`, `proxy.conf`.
 pub const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of what another program prints that are looked at.
+pub const COMMAND_OUTPUT_BYTES_MAX: u64 = 256 * 1024;
+/// Time that another program of the host has: a service manager may wait for 90 s by itself.
+pub const COMMAND_S_MAX: u32 = 120;
+/// Time that a service has to come up or to end.
+pub const SERVICE_MS_MAX: u64 = 10_000;
 /// Bytes of the list of what was installed.
 pub const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
 /// Characters of a workspace key as it is written; real ones have 88.

@@ -2,10 +2,13 @@
 
 use crate::collect::logical_disk::Space;
 use alloc::string::String;
+use alloc::ffi::CString;
 use core::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The room in the file system at this path; `None` if it does not say. May hang for as long as a file system of a network does.
 /// Source: statvfs(3).
@@ -58,6 +61,16 @@ pub fn is_of_network(file: &File) -> bool {
 /// A number of whatever width and sign this C library gives it.
 fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(0)
+}
+
+/// Whether programs on the file system at this path must not be started; `false` if it does not say. Source: statvfs(3).
+pub fn is_noexec(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: as above.
+    let mut found: libc::statvfs = unsafe { core::mem::zeroed() };
+    // SAFETY: as above.
+    let is_filled = unsafe { libc::statvfs(path.as_ptr(), &mut found) } == 0;
+    is_filled && found.f_flag & libc::ST_NOEXEC != 0
 }
 
 /// A number of whatever width this C library gives it.

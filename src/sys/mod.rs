@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod clock;
+pub mod command;
 // Tested wherever the tests run, in use where the C library's is slow.
 #[cfg(all(any(target_arch = "x86_64", target_arch = "x86"), any(target_env = "musl", test)))]
 mod copy;

@@ -1,11 +1,14 @@
 //! Fork, reap, and privilege that only shrinks.
 
 use alloc::vec::Vec;
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use core::fmt;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use super::pipe::{self, Pipe};
 use super::signal;
@@ -227,6 +230,23 @@ pub fn renounce_privileges() {
 pub fn yield_priority(steps: c_int) {
     // SAFETY: nice has no memory effects.
     unsafe { libc::nice(steps) };
+}
+
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
+    // SAFETY: geteuid cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// The file that this process runs. Without /proc, the path that it was started by. Source: proc_pid_exe(5), getauxval(3).
+pub fn program() -> io::Result<PathBuf> {
+    std::env::current_exe().or_else(|error| {
+        // SAFETY: AT_EXECFN is null or points to a string on the initial stack, which lives as long as the process.
+        let path = unsafe {
+            (libc::getauxval(libc::AT_EXECFN) as *const core::ffi::c_char).as_ref().map(|path| CStr::from_ptr(path))
+        };
+        path.map(|path| PathBuf::from(OsStr::from_bytes(path.to_bytes()))).ok_or(error)
+    })
 }
 
 /// Makes the kernel end this process when its parent dies, so that no orphan uploads beside a new agent. The parent may

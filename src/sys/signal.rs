@@ -85,6 +85,14 @@ pub fn reset_in_child() {
     }
 }
 
+/// Gives every signal that we ever touch its default meaning again: for another program, which inherits what is ignored.
+pub fn reset_for_program() {
+    reset_in_child();
+    for signal in IGNORED {
+        set(signal, libc::SIG_DFL);
+    }
+}
+
 fn set(signal: c_int, handler: libc::sighandler_t) {
     // SAFETY: all zero is a valid sigaction: no flags, empty mask.
     let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
