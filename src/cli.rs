@@ -2,6 +2,7 @@
 
 mod control;
 mod ensure;
+mod install;
 mod onboard;
 mod ring;
 mod run;
@@ -77,7 +78,7 @@ struct Command {
     run: fn(&[String]) -> Exit,
 }
 
-const COMMANDS: [Command; 10] = [
+const COMMANDS: &[Command] = &[
     Command {
         name: "run",
         purpose: "collect and upload: in the foreground, in the background, or from cron",
@@ -107,6 +108,17 @@ const COMMANDS: [Command; 10] = [
         run: sample::command,
     },
     Command { name: "ring", purpose: "list, dump or verify a ring file", run: ring::command },
+    Command { name: "install", purpose: "make this host run it, or upgrade that", run: install::install_command },
+    Command {
+        name: "uninstall",
+        purpose: "take all of that back; --purge: without trace",
+        run: install::uninstall_command,
+    },
+    Command {
+        name: "service",
+        purpose: "start, stop, restart, status, enable, disable: whoever supervises",
+        run: install::service_command,
+    },
     Command { name: "version", purpose: "version, target and TLS provider", run: version },
 ];
 
@@ -143,8 +155,8 @@ fn dispatch(arguments: &[String]) -> Exit {
 
 fn usage() -> String {
     let mut text = String::from("Usage: omsd COMMAND [options]\n\nCommands:\n");
-    for command in &COMMANDS {
-        text.push_str(&alloc::format!("    {:8}  {}\n", command.name, command.purpose));
+    for command in COMMANDS {
+        text.push_str(&alloc::format!("    {:9}  {}\n", command.name, command.purpose));
     }
     text.push_str("\nEach command has -h. To see it work: omsd run --demo\n");
     text

@@ -8,19 +8,20 @@
 //!  file MODE OWNER SHA256 PATH         a file, and its bytes; one line for each version that was written
 //!  link TARGET PATH                    a symbolic link; no blank in the target
 //!  runlevels TOOL                      links of /etc/rcN.d, made by update-rc.d, chkconfig or insserv
+//!  leftover PATH                       what the tools that make accounts leave behind, and was not there before
 //!  crontab LINE                        a line of root's crontab, where there is no /etc/cron.d
 //! ```
 //!
 //! `MODE` is octal, `OWNER` is `USER:GROUP`, by name where there is one; paths are as they are seen below `--root`. A line is on the disk before
 //! what it names is begun, so whatever an interrupted command leaves behind has its line, and a line may name what is not there. A
-//! last line without its end was never acted on. While a file or link is written it is called `.NAME.new`; so is the topmost of the
+//! last line without its end was never acted on. While a file is written it is called `.NAME.new`; so is the topmost of the
 //! directories that the manifest is in, if they have to be made.
 
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::sys::file;
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use std::ffi::OsString;
@@ -76,6 +77,8 @@ pub enum Entry {
     Runlevels(String),
     /// A line of root's crontab.
     Crontab(String),
+    /// A file that another program makes when it does what we ask for.
+    Leftover(String),
 }
 
 impl fmt::Display for Entry {
@@ -89,6 +92,7 @@ impl fmt::Display for Entry {
             Entry::Link { target, path } => write!(f, "link {target} {path}"),
             Entry::Runlevels(tool) => write!(f, "runlevels {tool}"),
             Entry::Crontab(line) => write!(f, "crontab {line}"),
+            Entry::Leftover(path) => write!(f, "leftover {path}"),
         }
     }
 }
@@ -104,6 +108,7 @@ impl Entry {
             "account" => Entry::Account(text),
             "runlevels" => Entry::Runlevels(text),
             "crontab" => Entry::Crontab(text),
+            "leftover" => Entry::Leftover(text),
             "link" => {
                 let (target, path) = rest.split_once(' ')?;
                 Entry::Link { target: target.to_owned(), path: path.to_owned() }
@@ -137,13 +142,14 @@ impl Entry {
 pub struct Manifest {
     root: PathBuf,
     entries: Vec<Entry>,
+    is_dry: bool,
 }
 
 impl Manifest {
     /// That of the installation below `root`, empty if there is none. `InvalidData`: it has a line that this version does not know, so a
     /// newer omsd must take the installation back.
     pub fn load(root: &Path) -> io::Result<Manifest> {
-        let mut manifest = Manifest { root: root.to_owned(), entries: Vec::new() };
+        let mut manifest = Manifest { root: root.to_owned(), entries: Vec::new(), is_dry: false };
         let mut text = String::new();
         match File::open(manifest.file()) {
             Ok(file) => file.take(MANIFEST_BYTES_MAX).read_to_string(&mut text)?,
@@ -157,6 +163,16 @@ impl Manifest {
             manifest.entries.push(entry);
         }
         Ok(manifest)
+    }
+
+    /// From now on nothing is written: what is noted is only remembered.
+    pub fn pretend(&mut self) {
+        self.is_dry = true;
+    }
+
+    /// The root that its paths are below.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// What it names, oldest first.
@@ -202,38 +218,39 @@ impl Manifest {
         if line.bytes().filter(|byte| byte.is_ascii_control()).count() > 1 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path with a control character"));
         }
+        let is_first = self.entries.is_empty();
+        let missing = if is_first { self.missing_directories() } else { Vec::new() };
+        self.entries.extend(missing.iter().map(|path| our_directory(path)));
+        let above = self.entries.len();
         self.entries.push(entry);
-        if self.entries.len() == 1 {
-            self.create()?;
+        if self.is_dry {
+            return Ok(());
+        }
+        if is_first && !self.file().exists() {
+            self.create(&missing, above)?;
         }
         let mut file = OpenOptions::new().append(true).open(self.file())?;
         // A line that was torn is not to become the beginning of this one.
-        let torn = !fs::read(self.file())?.ends_with(b"\n") && file.metadata()?.len() > 0;
-        if torn {
+        if !fs::read(self.file())?.ends_with(b"\n") {
             return self.store();
         }
         file.write_all(line.as_bytes())?;
         file.sync_data()
     }
 
-    /// Makes an empty manifest, and the directories above it with their own first lines, in one step.
-    fn create(&mut self) -> io::Result<()> {
-        let missing = self.missing_directories();
-        let Some(top) = missing.first() else { return file::write_atomically(&self.file(), b"", MODE) };
+    /// Makes the manifest with its first `count` lines, which name the directories above it that are made with it, in one step.
+    fn create(&self, missing: &[&str], count: usize) -> io::Result<()> {
+        let lines = text_of(&self.entries[..count]);
+        let Some(top) = missing.first() else { return file::write_atomically(&self.file(), lines.as_bytes(), MODE) };
         let staged = temporary(&self.place(top));
         let _ = fs::remove_dir_all(&staged);
         let within = |path: &str| staged.join(path[top.len()..].trim_start_matches('/'));
-        let mut text = String::new();
-        for (index, path) in missing.iter().enumerate() {
+        for path in missing {
             let directory = within(path);
             DirBuilder::new().mode(DIRECTORY_MODE).create(&directory)?;
             fs::set_permissions(&directory, fs::Permissions::from_mode(DIRECTORY_MODE))?;
-            let entry =
-                Entry::Directory { mode: DIRECTORY_MODE, owner: "root:root".to_owned(), path: path.to_string() };
-            text.push_str(&format!("{entry}\n"));
-            self.entries.insert(index, entry);
         }
-        file::write_atomically(&within(PATH), text.as_bytes(), MODE)?;
+        file::write_atomically(&within(PATH), lines.as_bytes(), MODE)?;
         fs::rename(&staged, self.place(top))?;
         file::sync_directory_of(&self.place(top))
     }
@@ -248,19 +265,38 @@ impl Manifest {
         self.entries.retain(keep);
     }
 
-    /// Writes all lines anew, in one step; without any, removes the file.
+    /// Writes all lines anew, in one step.
     pub fn store(&self) -> io::Result<()> {
-        if self.entries.is_empty() {
+        if self.is_dry { Ok(()) } else { file::write_atomically(&self.file(), text_of(&self.entries).as_bytes(), MODE) }
+    }
+
+    /// Removes the file, and with it, in one step, the directories above it that we made and that hold nothing else.
+    pub fn remove(&self) -> io::Result<()> {
+        let is_ours = |path: &&str| self.entries.contains(&our_directory(path));
+        let holds_one = |path: &&str| fs::read_dir(self.place(path)).is_ok_and(|names| names.count() == 1);
+        let mut paths: Vec<&str> = above().collect();
+        paths.reverse();
+        let Some(top) = paths.into_iter().take_while(|path| is_ours(path) && holds_one(path)).last() else {
             return fs::remove_file(self.file());
-        }
-        let text: String = self.entries.iter().map(|entry| format!("{entry}\n")).collect();
-        file::write_atomically(&self.file(), text.as_bytes(), MODE)
+        };
+        let staged = temporary(&self.place(top));
+        fs::rename(self.place(top), &staged)?;
+        fs::remove_dir_all(&staged)
     }
 
     /// What an interrupted command may have left beside the manifest, that no line of it tells.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         above().chain([PATH]).map(|path| temporary(&self.place(path))).filter(|path| path.exists()).collect()
     }
+}
+
+fn text_of(entries: &[Entry]) -> String {
+    entries.iter().map(|entry| format!("{entry}\n")).collect()
+}
+
+/// The line of a directory that is made for the manifest.
+fn our_directory(path: &str) -> Entry {
+    Entry::Directory { mode: DIRECTORY_MODE, owner: "root:root".to_owned(), path: path.to_owned() }
 }
 
 /// The directories that the manifest is in, the topmost first.
@@ -307,6 +343,7 @@ mod tests {
             "file 0755 root:root 00ff /opt/a directory/omsd",
             "link ../omsd.service /etc/systemd/system/multi-user.target.wants/omsd.service",
             "runlevels update-rc.d",
+            "leftover /etc/passwd-",
             "crontab * * * * * test -x /opt/omsd/bin/omsd",
         ];
         lines.map(|line| Entry::parse(line).expect(line)).to_vec()

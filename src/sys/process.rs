@@ -216,6 +216,12 @@ pub fn restrict_file_modes() {
     unsafe { libc::umask(0o077) };
 }
 
+/// The opposite, for a command that makes what others may read: what it makes has the mode that it says.
+pub fn permit_file_modes() {
+    // SAFETY: as above.
+    unsafe { libc::umask(0o022) };
+}
+
 /// What the daemon gives up for good: new privileges through programs it might run (3.5 and later), and core dumps or
 /// debuggers of the same account reading its memory.
 pub fn renounce_privileges() {
