@@ -2,6 +2,7 @@
 
 mod control;
 mod ensure;
+mod import;
 mod install;
 mod onboard;
 mod ring;
@@ -94,6 +95,11 @@ const COMMANDS: &[Command] = &[
         name: "onboard",
         purpose: "register this host with a workspace, or list where it is",
         run: onboard::command,
+    },
+    Command {
+        name: "import",
+        purpose: "take over what Microsoft's agent knows, or give it back",
+        run: import::command,
     },
     Command { name: "check", purpose: "read the configuration and say what is wrong with it", run: check },
     Command { name: "status", purpose: "what the running agent does, and what was lost and why", run: show_status },

@@ -803,14 +803,15 @@ fn kind_of(section: &Section) -> Option<&Entry> {
     last_entry(section, "type")
 }
 
-fn last_entry<'s>(section: &'s Section, name: &str) -> Option<&'s Entry> {
+/// The entry that counts: one with `@` before one without, a later one before an earlier one.
+pub(super) fn last_entry<'s>(section: &'s Section, name: &str) -> Option<&'s Entry> {
     let marked = |entry: &&Entry| entry.key.starts_with('@') && bare(&entry.key) == name;
     let named = |entry: &&Entry| entry.key == name;
     section.entries.iter().rfind(marked).or_else(|| section.entries.iter().rfind(named))
 }
 
 /// A key without the `@` that may stand in front of a few.
-fn bare(key: &str) -> &str {
+pub(super) fn bare(key: &str) -> &str {
     key.strip_prefix('@').filter(|name| table::AT_KEYS.contains(name)).unwrap_or(key)
 }
 

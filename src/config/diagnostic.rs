@@ -88,6 +88,11 @@ impl Report {
         self.failed
     }
 
+    /// Where the errors are, in the order in which they were found.
+    pub fn errors(&self) -> impl Iterator<Item = Place> {
+        self.findings.iter().filter(|(_, severity, _)| *severity == Severity::Error).map(|(place, ..)| *place)
+    }
+
     /// A place for a sentence about another place: `line 7` if both are in one file, else with the file's name.
     pub fn refer(&self, from: Place, to: Place) -> String {
         match self.files.get(to.file) {

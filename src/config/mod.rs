@@ -14,6 +14,7 @@ mod literal;
 mod pattern;
 pub mod regex;
 pub mod table;
+pub mod takeover;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use grammar::Files;

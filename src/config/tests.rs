@@ -109,7 +109,7 @@ fn topology_heartbeats_come_without_a_source_and_at_its_interval_with_one() {
     assert_eq!(accepted(&format!("{SYSLOG}{hourly}{OMS}")).topology_ms, 3_600_000);
 }
 
-const ORIGINAL: &[(&str, &str)] = &[
+pub const ORIGINAL: &[(&str, &str)] = &[
     ("/x/omsagent.conf", include_str!("testdata/original/omsagent.conf")),
     ("/x/omsagent.d/apache_logs.conf", include_str!("testdata/original/omsagent.d/apache_logs.conf")),
     ("/x/omsagent.d/collectd.conf", include_str!("testdata/original/omsagent.d/collectd.conf")),

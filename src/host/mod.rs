@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod forward;
+pub mod import;
 pub mod init;
 pub mod install;
 pub mod manifest;

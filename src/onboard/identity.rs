@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  <workspace id>/conf/omsadmin.conf        0640 in 0750    who and where
-//!  <workspace id>/certs/oms.crt, oms.key    0640 in 0700    the client certificate and its key
+//!  <workspace id>/certs/oms.crt, oms.key    0640, 0600 in 0700    the client certificate and its key
 //!  conf, certs                              links to the directories of the primary workspace
 //!  proxy.conf                               0600
 //! ```
@@ -29,6 +29,7 @@ use crate::upload::admin_conf::AdminConf;
 use crate::upload::guid::is_guid;
 
 pub(super) const FILE_MODE: u32 = 0o640;
+const KEY_MODE: u32 = 0o600;
 const CONF_MODE: u32 = 0o750;
 const CERTS_MODE: u32 = 0o700;
 const PROXY_MODE: u32 = 0o600;
@@ -118,9 +119,14 @@ impl Directory {
         make_directory(&self.certs(), CERTS_MODE)
     }
 
+    /// Those directories, the outermost first.
+    pub fn directories(&self) -> [PathBuf; 3] {
+        [self.workspace(), self.conf(), self.certs()]
+    }
+
     /// Takes back [`Directory::prepare`] where nothing was written.
     pub fn discard(&self) {
-        for directory in [self.conf(), self.certs(), self.workspace()] {
+        for directory in self.directories().iter().rev() {
             let _ = fs::remove_dir(directory); // stays if it holds anything
         }
     }
@@ -161,13 +167,13 @@ pub(super) fn swap(certificate: &Path, key: &Path, old_key: Option<&str>, new: &
         both.push_str(old_key.trim_end());
         both.push('\n');
         both.push_str(&new.key_pem);
-        let written = write(key, &both, FILE_MODE);
+        let written = write(key, &both, KEY_MODE);
         sys::wipe_string(&mut both);
         written?;
     }
     let written = write(certificate, &new.certificate_pem, FILE_MODE);
     let last = if written.is_ok() { Some(new.key_pem.as_str()) } else { old_key };
-    written.and(last.map_or(Ok(()), |key_pem| write(key, key_pem, FILE_MODE)))
+    written.and(last.map_or(Ok(()), |key_pem| write(key, key_pem, KEY_MODE)))
 }
 
 fn base(root: &Path) -> PathBuf {
@@ -176,7 +182,11 @@ fn base(root: &Path) -> PathBuf {
 
 /// The text of a small file; `None` if it cannot be read, is too large or no text. What was read of it is wiped then.
 pub(super) fn read_text(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
+    text_of(File::open(path).ok()?)
+}
+
+/// The same of an open file.
+pub(crate) fn text_of(file: File) -> Option<String> {
     let size = file.metadata().ok()?.len();
     if size > IDENTITY_BYTES_MAX {
         return None;
@@ -201,7 +211,7 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
 }
 
 /// Makes a directory and those above it, with their modes whatever the umask; existing ones stay as they are.
-fn make_parents(path: &Path) -> Result<()> {
+pub(crate) fn make_parents(path: &Path) -> Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => make_parents(parent)?,
         _ => {}
@@ -346,7 +356,7 @@ impl fmt::Display for FileError {
 impl core::error::Error for FileError {}
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -403,9 +413,9 @@ pub(super) mod tests {
         assert_eq!(mode(""), 0o755);
         assert_eq!(mode("conf/"), 0o750);
         assert_eq!(mode("certs/"), 0o700);
-        for file in ["conf/omsadmin.conf", "certs/oms.crt", "certs/oms.key"] {
-            assert_eq!(mode(file), 0o640, "{file}");
-            assert_eq!(mode(&format!("{FIRST}/{file}")), 0o640, "{file}");
+        for (file, expected) in [("conf/omsadmin.conf", 0o640), ("certs/oms.crt", 0o640), ("certs/oms.key", 0o600)] {
+            assert_eq!(mode(file), expected, "{file}");
+            assert_eq!(mode(&format!("{FIRST}/{file}")), expected, "{file}");
         }
         assert_eq!(mode("proxy.conf"), 0o600);
         assert_eq!(fs::read_link(base.join("conf")).unwrap(), Path::new(FIRST).join("conf"));

@@ -56,6 +56,9 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last part of the path is an error. Source: open(2).
 pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
 
+/// Likewise: a pipe that nobody writes to is opened all the same. Source: open(2).
+pub const NO_WAIT: i32 = libc::O_NONBLOCK;
+
 /// Makes the file at least this long and claims the space, so that writing into it later does not fail for want of
 /// room. Where the file system cannot claim it, zeros are written instead. Source: posix_fallocate(3).
 pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! What file systems and directories say about themselves.
 
 use crate::collect::logical_disk::Space;
-use alloc::string::String;
 use alloc::ffi::CString;
+use alloc::string::String;
 use core::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Seek};
