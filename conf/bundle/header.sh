@@ -1,6 +1,6 @@
 #!/bin/sh
 # omsd @VERSION@ for @ARCH@: a program and two scripts, with what installs them. `sh FILE --help` says how; `--extract` unpacks.
-# Needs a POSIX shell, tail, mkdir, chmod, mv, rm, uname and id; sha256sum is used where it is.
+# Needs a POSIX shell, cat, chmod, grep, id, mkdir, mv, rm, tail, uname and wc; sha256sum, cmp and readlink are used where they are.
 # shellcheck disable=SC2317 # some functions are called by others' arguments
 set -u
 
