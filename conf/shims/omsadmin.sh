@@ -5,11 +5,12 @@
 # clock); 8 no answer, name, proxy and TLS included; 30 our own failure. Unlike the original's, a bad option and an unknown
 # workspace are failures.
 #
-# OMSD names the program, otherwise the omsd beside this script; OMSD_ROOT is put in front of every path.
+# OMSD names the program, otherwise it is the omsd beside this script, else that of a package; OMSD_ROOT is put in front of every path.
 set -u
 
 here=$(dirname -- "$0")
 OMSD=${OMSD:-$here/omsd}
+[ -x "$OMSD" ] || OMSD=/usr/sbin/omsd
 OMSD_ROOT=${OMSD_ROOT:-/}
 onboard_file=${OMSD_ROOT%/}/etc/omsagent-onboard.conf
 
