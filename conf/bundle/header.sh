@@ -24,6 +24,7 @@ usage: sh $0 --install | --upgrade | --remove | --purge | --extract [DIRECTORY] 
   --version           what this bundle has
   --version-check     what is installed, what this bundle has, what it would do
   --import            after the install, take over what Microsoft's agent knows on this host (omsd import)
+  --no-start          register, but leave the service as it is
   --debug             trace what is done; no key is shown
 
 After the install, register with a workspace:
@@ -154,7 +155,7 @@ install_scripts() {
 
 # register: with the workspace of the command line, or as Microsoft's agent is; then the service is started anew.
 register() {
-    if [ "$import" = yes ]; then
+    if [ -n "$import" ]; then
         "$program" import --root "$root" || exit $?
     fi
     if [ -n "$workspace" ]; then
@@ -167,7 +168,10 @@ register() {
         [ -z "${OMSD_CA_FILE-}" ] || set -- "$@" --ca-file "$OMSD_CA_FILE"
         onboard "$@" || exit $?
     fi
-    [ "$start" = no ] || "$program" service restart --root "$root"
+    # What was registered counts from the next start. What runs elsewhere, or by hand, is none of ours.
+    if [ "$start" = yes ] && [ "$root" = / ] && [ -n "$workspace$import" ]; then
+        "$program" service restart
+    fi
 }
 
 # onboard ARGUMENT...: the key goes through a pipe; `printf` is the shell's own, and in no list of processes.
@@ -208,7 +212,7 @@ version_check() {
 @SCRIPTS@
 self=$0
 [ -f "$self" ] || fail 'this bundle has to be a file: sh FILE --help' 2
-action='' force=no debug=no import=no start=yes directory=./omsd-$VERSION
+action='' force=no debug=no import='' start=yes directory=./omsd-$VERSION
 workspace='' key='' key_file='' domain='' proxy='' resource='' beside=no
 root=/ prefix=/opt/omsd options=''
 

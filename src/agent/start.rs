@@ -391,7 +391,7 @@ fn make_parent(path: &Path) -> Result<(), StartError> {
     fs::create_dir_all(parent).map_err(|error| StartError::Create(parent.to_path_buf(), error))
 }
 
-/// Opens the ring. A file that is no ring of ours, or of another format, is set aside, never overwritten.
+/// Opens the ring. A file that is no ring is set aside, never overwritten; one of another format is an error.
 fn open_ring(path: &Path, config: &Config, log: &Log) -> Result<DiskRing, StartError> {
     let open = || disk::open(path, config.buffer.ring_bytes, clock::wall_us());
     let opened = open().or_else(|error| {

@@ -28,9 +28,10 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// The file is no ring that this program could ever open: it must make way for a new one.
+    /// The file is no ring that any program could open: it must make way for a new one. One of another format is not meant: who goes
+    /// back to an older version wants the records of the newer one to be there when he changes his mind.
     pub fn is_foreign(&self) -> bool {
-        matches!(self, OpenError::NotARing | OpenError::OtherVersion(_) | OpenError::Damaged)
+        matches!(self, OpenError::NotARing | OpenError::Damaged)
     }
 }
 
@@ -47,7 +48,10 @@ impl fmt::Display for OpenError {
             OpenError::Blank => f.write_str("the file is blank"),
             OpenError::NotARing => f.write_str("the file is not a ring"),
             OpenError::OtherVersion(version) => {
-                write!(f, "the ring has format {version}, this program reads up to {VERSION}")
+                write!(
+                    f,
+                    "the ring has format {version}, this program reads up to {VERSION}: start the version that made it, or move it away"
+                )
             }
             OpenError::Damaged => f.write_str("header and cursor slots are damaged"),
             OpenError::TooSmall(bytes) => write!(f, "{bytes} bytes are too few for a ring"),
@@ -144,6 +148,12 @@ fn read_header<S: Storage>(storage: &S, slots: &[Option<Cursor>; 2]) -> Result<(
         };
         return Ok((header, state));
     }
+    // A later format may well have slots that look like ours.
+    if let [Parsed::OtherVersion(version), Parsed::OtherVersion(other)] = copies
+        && version == other
+    {
+        return Err(OpenError::OtherVersion(version));
+    }
     if let Some(slot) = newest(slots).and_then(|index| slots[index].as_ref()) {
         return Ok((
             FileHeader { file_bytes: slot.file_bytes, salt: slot.salt, created_us: slot.created_us },
@@ -151,7 +161,6 @@ fn read_header<S: Storage>(storage: &S, slots: &[Option<Cursor>; 2]) -> Result<(
         ));
     }
     Err(match copies {
-        [Parsed::OtherVersion(version), Parsed::OtherVersion(_)] => OpenError::OtherVersion(version),
         [Parsed::Blank, Parsed::Blank] => OpenError::Blank,
         [Parsed::Foreign, Parsed::Foreign] | [Parsed::Foreign, Parsed::Blank] => OpenError::NotARing,
         _ => OpenError::Damaged,

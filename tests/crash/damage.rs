@@ -153,6 +153,9 @@ fn what_is_no_ring_of_this_format_is_refused_and_left_alone() {
         later[offset + 8] = 3;
     }
     check_refused(later, OpenError::OtherVersion(3));
+    let mut like_ours = good.clone();
+    HEADER_OFFSETS.iter().for_each(|&offset| like_ours[usize::try_from(offset).unwrap() + 8] = 3);
+    check_refused(like_ours, OpenError::OtherVersion(3));
     check_refused(vec![b'{'; 20_000], OpenError::NotARing);
     let mut damaged = good;
     damaged[20] ^= 1;

@@ -69,7 +69,7 @@ impl Scene {
         assert_eq!(der(&self.certs("oms.crt")), agent.certificate);
         assert_eq!(keys_that_fit(&self.certs("")), [true]);
         assert_eq!(modulus("rsa", &self.certs("oms.key")), modulus("x509", &self.certs("oms.crt")), "says openssl");
-        assert_eq!((mode(&self.certs("oms.crt")), mode(&self.certs("oms.key"))), (0o640, 0o640));
+        assert_eq!((mode(&self.certs("oms.crt")), mode(&self.certs("oms.key"))), (0o640, 0o600));
         let names = std::fs::read_dir(self.certs("")).expect("certs").count();
         assert_eq!(names, 2, "something was left behind");
     }

@@ -17,7 +17,7 @@ fn files_modes_links_and_the_first_upload() {
     assert_eq!(mode(&at("conf")), 0o750);
     assert_eq!(mode(&at("certs")), 0o700);
     assert_eq!(mode(&at("certs/oms.crt")), 0o640);
-    assert_eq!(mode(&at("certs/oms.key")), 0o640);
+    assert_eq!(mode(&at("certs/oms.key")), 0o600);
     for link in ["conf", "certs"] {
         let target = std::fs::read_link(site.etc(link)).expect("a link");
         assert!(target.is_relative() && target.starts_with(workspace), "{link} leads to {}", target.display());
