@@ -35,7 +35,7 @@ pub fn open(path: &Path, file_bytes: u64, now_us: u64) -> Result<(DiskRing, Open
     let mut salt = [0; 8];
     sys::random_bytes(&mut salt).map_err(|error| OpenError::Fault(error.into()))?;
     let opened = Ring::open(&mut DiskPlace { path: path.into() }, file_bytes, u64::from_le_bytes(salt), now_us);
-    if opened.is_err() {
+    if opened.as_ref().is_err_and(|error| *error != OpenError::Fault(Fault::TAKEN)) {
         // A disk that is too small is not made fuller by an attempt.
         let _ = fs::remove_file(beside(path, NEW));
     }
@@ -108,7 +108,7 @@ impl Place for DiskPlace {
     fn current(&mut self) -> Result<Option<DiskFile>, Fault> {
         let opened = OpenOptions::new().read(true).write(true).custom_flags(sys::file::NO_FOLLOW).open(&self.path);
         match opened {
-            Ok(file) => Ok(Some(DiskFile { file })),
+            Ok(file) => locked(file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -122,12 +122,20 @@ impl Place for DiskPlace {
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600).custom_flags(sys::file::NO_FOLLOW);
-        Ok(DiskFile { file: options.open(path)? })
+        locked(options.open(path)?)
     }
 
     fn adopt(&mut self) -> Result<(), Fault> {
         fs::rename(beside(&self.path, NEW), &self.path)?;
         Ok(sys::file::sync_directory_of(&self.path)?)
+    }
+}
+
+/// Beside the agent's own lock a second one, for a ring that two state directories lead to. Where files cannot be locked it is done without.
+fn locked(file: File) -> Result<DiskFile, Fault> {
+    match sys::file::lock(&file) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Fault::TAKEN),
+        _ => Ok(DiskFile { file }),
     }
 }
 
@@ -214,6 +222,19 @@ mod tests {
         assert!(open(&path, 100_000, 1).unwrap().1.created);
         fs::write(&path, []).unwrap();
         assert!(open(&path, 100_000, 1).unwrap().1.created, "an empty file is no ring yet");
+    }
+
+    #[test]
+    fn a_ring_that_is_open_is_not_opened_again_but_may_be_looked_at() {
+        let directory = Directory::new("taken");
+        let path = directory.0.join("ring");
+        let first = open(&path, 100_000, 1).unwrap();
+        for bytes in [100_000, 200_000] {
+            assert_eq!(open(&path, bytes, 1).err(), Some(OpenError::Fault(Fault::TAKEN)));
+        }
+        assert!(open_read_only(&path).is_ok());
+        drop(first);
+        assert!(open(&path, 100_000, 1).is_ok());
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Fault {
 impl Fault {
     /// EIO: the device failed.
     pub const DEVICE: Fault = Fault { errno: 5 };
+    /// EAGAIN: another process has the file.
+    pub const TAKEN: Fault = Fault { errno: 11 };
     /// ENOSPC.
     pub const NO_SPACE: Fault = Fault { errno: 28 };
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.errno {
             5 => f.write_str("input/output error (EIO)"),
+            11 => f.write_str("another process has it open (EAGAIN)"),
             13 => f.write_str("permission denied (EACCES)"),
             27 => f.write_str("file too large (EFBIG)"),
             28 => f.write_str("no space left on device (ENOSPC)"),
