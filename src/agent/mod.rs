@@ -9,6 +9,7 @@ mod inflow;
 mod keeper;
 pub mod lock;
 pub mod log;
+mod machine;
 pub mod once;
 pub mod paths;
 mod rejected;

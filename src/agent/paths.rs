@@ -47,6 +47,11 @@ impl Paths {
         self.place("/var/opt/omsd/once")
     }
 
+    /// Which host this was when an agent last started.
+    pub fn machine(&self) -> PathBuf {
+        self.place("/var/opt/omsd/machine")
+    }
+
     /// The log of a detached agent.
     pub fn log(&self) -> PathBuf {
         self.place("/var/opt/omsd/log")

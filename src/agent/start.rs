@@ -8,7 +8,7 @@ use super::log::Log;
 use super::once::Budget;
 use super::paths::{self, Paths};
 use super::sampler::Sampler;
-use super::{Agent, Ended, Timers, status};
+use super::{Agent, Ended, Timers, machine, status};
 use crate::collect::Object;
 use crate::config::files::{Digest, HostFiles};
 use crate::config::regex::Regex;
@@ -17,6 +17,7 @@ use crate::intake::{OpenError, Sources};
 use crate::limits::{FLUSH_MS_DEMO, LOCK_STEP_MS, LOCK_TRY_MS, PERF_MS_DEMO, RING_BYTES_MIN};
 use crate::record::perf;
 use crate::ring::disk::{self, DiskRing};
+use crate::ring::{Fault, OpenError as OpenRingError};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, memory, process};
 use crate::upload::fips::{Refused, Standing};
@@ -156,6 +157,11 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
         }
     }
     let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config, digest)? };
+    if !settings.demo && machine::is_a_copy(&paths) {
+        let text = "this host seems to be a copy of another: its boot, name and product UUID are others than at the last start. Two hosts \
+                    with one identity are one in every table; if it is a copy, register it anew: omsd onboard remove, omsd onboard";
+        log.line(LogLevel::Warn, format_args!("{text}"));
+    }
     let signals = Signals::install().map_err(StartError::Signals)?;
     let ring = open_ring(&home.ring, &config, &log)?;
     let sources = if settings.demo { open_demo(&mut config, &paths) } else { open_sources(&config, &paths) };
@@ -357,8 +363,8 @@ impl Home {
         for path in [&ring, &lock] {
             make_parent(path)?;
         }
-        let taken = take_lock(&lock, digest.0);
-        match taken {
+        let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        match insist(is_taken, || Lock::take(&lock, digest.0)) {
             Ok(held) if held.is_of_network() && !config.allow_network_state => Err(StartError::OfNetwork(lock)),
             Ok(held) => Ok(Home { ring, held: Held::Lock(held) }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StartError::Locked(lock)),
@@ -373,15 +379,14 @@ impl Home {
     }
 }
 
-/// Takes the lock, and tries again while somebody may only be looking.
-fn take_lock(path: &Path, configuration: u64) -> io::Result<Lock> {
+/// Does something again for a moment while another process is in the way: one that only looks, or a killed agent's child that has not
+/// let go of what it inherited yet.
+fn insist<T, E>(is_taken: impl Fn(&E) -> bool, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let until_ms = clock::monotonic_ms() + LOCK_TRY_MS;
     loop {
-        match Lock::take(path, configuration) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && clock::monotonic_ms() < until_ms => {
-                clock::sleep_ms(LOCK_STEP_MS);
-            }
-            taken => return taken,
+        match attempt() {
+            Err(error) if is_taken(&error) && clock::monotonic_ms() < until_ms => clock::sleep_ms(LOCK_STEP_MS),
+            done => return done,
         }
     }
 }
@@ -393,7 +398,8 @@ fn make_parent(path: &Path) -> Result<(), StartError> {
 
 /// Opens the ring. A file that is no ring is set aside, never overwritten; one of another format is an error.
 fn open_ring(path: &Path, config: &Config, log: &Log) -> Result<DiskRing, StartError> {
-    let open = || disk::open(path, config.buffer.ring_bytes, clock::wall_us());
+    let is_taken = |error: &OpenRingError| *error == OpenRingError::Fault(Fault::TAKEN);
+    let open = || insist(is_taken, || disk::open(path, config.buffer.ring_bytes, clock::wall_us()));
     let opened = open().or_else(|error| {
         if !error.is_foreign() {
             return Err(StartError::Ring(path.to_path_buf(), error));
