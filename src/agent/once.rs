@@ -1,9 +1,9 @@
 //! `omsd run --once`: one run of bounded time, for hosts where nothing may stay resident.
 //!
 //! ```text
-//!  0 ────────────────── 0.4 N ──────── 0.5 N ──────────────────────── N - 3 s ──── N - 1 s ···· N + 5 s
-//!  │ sample, listen      │ ring, sync,   │ the host's own offset, heartbeat, │ status,    │ SIGALRM, whatever
-//!  │                     │ then memory   │ upload, oldest first              │ exit code  │ it hangs in
+//!  0 ──────────── 0.4 of N - 3 s ─────────────────────────────────── N - 3 s ────────── N ···· N + 5 s
+//!  │ sample, listen │ ring, sync,   │ the host's own offset, heartbeat, │ status,       │ SIGALRM, whatever
+//!  │                │ then memory   │ upload, oldest first              │ exit code     │ it hangs in
 //! ```
 //!
 //! The order in the middle matters: what was sampled is in the ring before the run remembers that it was, so a run that is killed may
@@ -13,7 +13,9 @@ use super::lock::{self, value};
 use super::{Agent, Ended, deadline, status};
 use crate::config::files::Digest;
 use crate::config::{Destination, LogLevel};
-use crate::limits::{MEMORY_BYTES_MAX, ONCE_RUN_MS, ONCE_SPREAD_MS_MAX, ONCE_STUCK_RUNS, SAMPLE_GAP_MS_MAX};
+use crate::limits::{
+    MEMORY_BYTES_MAX, ONCE_BUDGET_S_MIN, ONCE_RUN_MS, ONCE_SPREAD_MS_MAX, ONCE_STUCK_RUNS, SAMPLE_GAP_MS_MAX,
+};
 use crate::onboard::renewal::Errand;
 use crate::ring::flow;
 use crate::sys::poll::{PollFd, READABLE, poll};
@@ -40,18 +42,19 @@ pub struct Budget {
 }
 
 impl Budget {
-    fn at(self, part: u64, of: u64, less_ms: u64) -> u64 {
-        self.began_ms + (u64::from(self.seconds) * 1000 * part / of).saturating_sub(less_ms)
+    /// What is left for work when the run is to close in good order and in time.
+    fn work_ms(self) -> u64 {
+        u64::from(self.seconds) * 1000 - CLOSE_MS
     }
 
-    /// The end of sampling and listening.
+    /// The end of sampling and listening: at 0.4 of it, so that much is left for uploads.
     fn collect_until_ms(self) -> u64 {
-        self.at(4, 10, 0)
+        self.began_ms + self.work_ms() * 4 / 10
     }
 
     /// The end of uploads.
     fn upload_until_ms(self) -> u64 {
-        self.at(1, 1, 3000)
+        self.began_ms + self.work_ms()
     }
 
     /// How long an agent of this id waits before it uploads: hosts whose crons agree do not all come at once, and each always comes
@@ -59,11 +62,14 @@ impl Budget {
     fn spread_ms(self, agent_id: &str) -> u64 {
         let mut digest = Digest::default();
         digest.add(agent_id.as_bytes());
-        let most_ms = (u64::from(self.seconds) * 1000 / 3).min(ONCE_SPREAD_MS_MAX);
-        // The low bits of this digest are its best.
-        (digest.0 ^ (digest.0 >> 32)) % (most_ms + 1)
+        // The upper half of this digest is its better one.
+        (digest.0 >> 32) % ((self.work_ms() / 3).min(ONCE_SPREAD_MS_MAX) + 1)
     }
 }
+
+/// Time that a run has to close: a child is ended, the ring synced, the status written.
+const CLOSE_MS: u64 = 3000;
+const _: () = assert!(CLOSE_MS < ONCE_BUDGET_S_MIN as u64 * 1000);
 
 /// How a run ended that could not do all that is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -369,9 +375,9 @@ mod tests {
     #[test]
     fn the_phases_of_a_run_end_as_documented() {
         let budget = Budget { began_ms: 1000, seconds: 50 };
-        assert_eq!((budget.collect_until_ms(), budget.upload_until_ms()), (21_000, 48_000));
-        let shortest = Budget { began_ms: 0, seconds: crate::limits::ONCE_BUDGET_S_MIN };
-        assert_eq!((shortest.collect_until_ms(), shortest.upload_until_ms()), (2000, 2000));
+        assert_eq!((budget.collect_until_ms(), budget.upload_until_ms()), (19_800, 48_000));
+        let shortest = Budget { began_ms: 0, seconds: ONCE_BUDGET_S_MIN };
+        assert_eq!((shortest.collect_until_ms(), shortest.upload_until_ms()), (800, 2000));
     }
 
     #[test]
@@ -379,10 +385,10 @@ mod tests {
         let mut counts = [0_u32; 20];
         for host in 0..2000 {
             let id = alloc::format!("0c9f6c9e-3a52-4f0b-8a8e-{host:012}");
-            let spread_ms = Budget { began_ms: 0, seconds: 60 }.spread_ms(&id);
+            let spread_ms = Budget { began_ms: 0, seconds: 63 }.spread_ms(&id);
             assert_eq!(spread_ms, Budget { began_ms: 77, seconds: 3600 }.spread_ms(&id));
             counts[usize::try_from(spread_ms / 1000).unwrap().min(19)] += 1;
-            assert!(Budget { began_ms: 0, seconds: 9 }.spread_ms(&id) <= 3000);
+            assert!(Budget { began_ms: 0, seconds: 9 }.spread_ms(&id) <= 2000);
         }
         assert!(counts.iter().all(|count| (60..=140).contains(count)), "{counts:?}");
     }

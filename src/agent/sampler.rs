@@ -123,6 +123,8 @@ impl Sampler {
                 _ => true,
             };
             source.next_ms = is_due.then_some(now_ms);
+            // A rate over the moment since the start would be worth nothing.
+            source.window = Window::new(source.wanted.object, Options { compat: source.wanted.compat });
             if let Some((saved, began_ms)) = saved {
                 source.window.recall(saved, began_ms);
             }

@@ -22,8 +22,14 @@ pub use secret::{wipe, wipe_string};
 
 use std::io;
 
-/// Random bytes from the kernel's generator. Fails where `/dev/urandom` cannot be read. Source: random(4).
+/// Random bytes from the kernel's generator; never waits. Without a /dev, what getrandom(2) gives at once. Fails where there is neither.
+/// Source: random(4), getrandom(2).
 pub fn random_bytes(bytes: &mut [u8]) -> io::Result<()> {
     use std::io::Read;
-    std::fs::File::open("/dev/urandom")?.read_exact(bytes)
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes)).or_else(|error| {
+        // SAFETY: pointer and length describe one slice, borrowed mutably for the call.
+        let filled =
+            unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), libc::GRND_NONBLOCK) };
+        if usize::try_from(filled) == Ok(bytes.len()) { Ok(()) } else { Err(error) }
+    })
 }
