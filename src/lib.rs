@@ -23,7 +23,7 @@
 //! | [`config`] | the original's grammar, every key in one table | starts anything |
 //! | [`onboard`] | certificate, topology request, renewal: the files an agent is known by | touches a working identity before the new one works |
 //! | [`crypto`] | the one door to the cryptographic module | has a second way to do it |
-//! | [`agent`] | the loop, the deadlines, the loss report; alone joins two rooms | parses hostile bytes |
+//! | [`agent`] | the loop, the deadlines, the loss report, the lock and who asks its holder for something; alone joins two rooms | parses hostile bytes |
 //! | [`host`] | installs, supervises, removes: each thing has its line in a manifest first | asks a question, uses the network |
 //! | [`sys`] | poll, signals, sockets, clocks: the only `unsafe` | decides anything |
 //! | [`limits`] | every bound on memory, disk and time | |

@@ -15,8 +15,22 @@ provide_daemons() {
     provide "$1" tinyproxy tinyproxy-bin
 }
 
-# is_fit COMMAND: whether the machine's own can do what is tested. Debian's other squid has no OpenSSL and no port for TLS.
-is_fit() { [[ $1 != */squid ]] || "$1" -v | grep -q -e --with-openssl; }
+# provide_crons DIRECTORY: the same for the two crons of the host stage.
+provide_crons() {
+    mkdir -p "$1/bin"
+    provide "$1" cron cron
+    provide "$1" busybox busybox-static
+}
+
+# is_fit COMMAND: whether the machine's own can do what is tested. Debian's other squid has no OpenSSL and no port for TLS, its other
+# busybox no crond; another cron than Debian's is found elsewhere.
+is_fit() {
+    case $1 in
+        */squid) "$1" -v | grep -q -e --with-openssl ;;
+        */busybox) "$1" --list | grep -qx crond ;;
+        */cron) [[ $1 == /usr/sbin/cron ]] ;;
+    esac
+}
 
 # provide DIRECTORY COMMAND PACKAGE
 provide() {
@@ -40,7 +54,7 @@ provide() {
                 "$root/usr/lib/syslog-ng" "$root/usr/sbin/syslog-ng" "${modules[0]}"
             ;;
         *)
-            programs=("$root"/usr/*bin/"$2")
+            mapfile -t programs < <(find "$root/usr" "$root/bin" -path "*bin/$2" -type f 2>/dev/null)
             printf '#!/bin/sh\nexec "%s" "$@"\n' "${programs[0]}"
             ;;
     esac >"$command"

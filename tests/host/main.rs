@@ -1,0 +1,28 @@
+//! Life on a host: how omsd is started, kept alive, stopped and looked after. What is here is the same on every architecture.
+//!
+//! Needs root (it makes mounts and chroots of its own), strace, unshare and setsid (util-linux), Debian's cron and a busybox with crond:
+//! `OMSD_CRON` and `OMSD_BUSYBOX` name them, else those of PATH are taken. `OMSD_BIN` names the binary under test.
+//! `OMSD_HOST_FULL` being set makes some scenarios longer.
+#![expect(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test has std; the lint is for the library's core"
+)]
+
+#[expect(dead_code, unused_imports, reason = "the scenarios beside this use the rest")]
+#[path = "../e2e/harness/mod.rs"]
+mod harness;
+
+mod bare_hosts;
+mod cron_by_the_minute;
+mod keepalive;
+mod keepalive_after_a_hang;
+mod once_loses_nothing;
+mod once_within_its_budget;
+mod stopped_and_reloaded;
+mod watched;
+
+/// Whether scenarios that take long may take it.
+fn is_full_length() -> bool {
+    std::env::var_os("OMSD_HOST_FULL").is_some()
+}

@@ -1,0 +1,107 @@
+//! An administrator starts omsd in the background, without any service manager, has it take a changed configuration, and stops it. Each
+//! command ends when what it is for has happened, and its exit code says whether it did.
+
+use crate::harness::{Site, Source, run, temp_dir, udp_bound};
+use crate::watched::{Background, agents, holder, run_as, runs, signal};
+use std::net::UdpSocket;
+
+#[test]
+fn it_runs_in_the_background_until_it_is_stopped() {
+    let site = Site::new();
+    let source = Source::udp();
+    site.configure(&[source], "");
+    let _background = Background(&site);
+    // Its caller's pipes are closed when it ends: otherwise this would not return.
+    let started = run_as(&site, "--daemon");
+    assert_eq!((started.code(), started.stdout.as_str(), started.stderr.as_str()), (0, "", ""));
+    assert!(udp_bound(source.port()), "it says that it runs when it does");
+    let pid = holder(&site);
+    assert_eq!(agents(&site), [pid]);
+    let descriptor = |number| std::fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("a descriptor");
+    assert!((0..=2).all(|number| descriptor(number) == std::path::Path::new("/dev/null")));
+    let second = run_as(&site, "--daemon");
+    assert_eq!(second.code(), 75, "{second:?}");
+    assert!(second.stderr.contains("another omsd"), "{second:?}");
+    let stopped = run(&mut site.command("stop"));
+    assert_eq!((stopped.code(), stopped.stdout.as_str()), (0, "stopped\n"), "{stopped:?}");
+    assert!(!runs(pid));
+    assert_eq!(site.status()["state"], "stopped");
+    let again = run(&mut site.command("stop"));
+    assert_eq!((again.code(), again.stdout.as_str()), (0, "no omsd runs here\n"), "{again:?}");
+    let log = std::fs::read_to_string(site.var("log")).expect("its log");
+    assert!(log.contains("listens on") && log.ends_with("stopped\n"), "{log}");
+}
+
+#[test]
+fn what_keeps_it_from_running_is_the_callers_exit_code() {
+    let site = Site::new();
+    let _background = Background(&site);
+    let taken = UdpSocket::bind(("127.0.0.1", 0)).expect("a port");
+    site.configure(&[Source::Udp(taken.local_addr().expect("its address").port())], "");
+    let in_use = run_as(&site, "--daemon");
+    assert_eq!(in_use.code(), 73, "{in_use:?}");
+    assert!(in_use.stderr.contains("cannot listen on udp"), "{in_use:?}");
+    std::fs::write(site.conf(), "<source>\n  type nonsense\n</source>\n").expect("omsd.conf is written");
+    let wrong = run_as(&site, "--daemon");
+    assert_eq!(wrong.code(), 78, "{wrong:?}");
+    assert!(wrong.stderr.contains("nonsense"), "{wrong:?}");
+    let bare = temp_dir();
+    let nowhere = run(crate::harness::command().args(["run", "--daemon", "--root"]).arg(&bare));
+    assert_eq!(nowhere.code(), 78, "{nowhere:?}");
+    assert!(nowhere.stderr.contains("omsd onboard"), "{nowhere:?}");
+    assert_eq!(agents(&site), [0; 0]);
+    let _ = std::fs::remove_dir_all(bare);
+}
+
+#[test]
+fn reload_says_whether_the_configuration_was_taken() {
+    let site = Site::new();
+    let (old, new) = (Source::udp(), Source::udp());
+    site.configure(&[old], "");
+    let _background = Background(&site);
+    let none = run(&mut site.command("reload"));
+    assert_eq!(none.code(), 75, "{none:?}");
+    assert_eq!(run_as(&site, "--daemon").code(), 0);
+    site.configure(&[new], "");
+    let taken = run(&mut site.command("reload"));
+    assert_eq!((taken.code(), taken.stdout.as_str()), (0, "the configuration was reloaded\n"), "{taken:?}");
+    assert!(udp_bound(new.port()) && !udp_bound(old.port()), "it is in force when that is said");
+    let good = std::fs::read_to_string(site.conf()).expect("omsd.conf");
+    std::fs::write(site.conf(), good + "nonsense\n").expect("omsd.conf is written");
+    let refused = run(&mut site.command("reload"));
+    assert_eq!(refused.code(), 78, "{refused:?}");
+    assert!(udp_bound(new.port()));
+}
+
+#[test]
+fn one_that_does_not_end_is_killed_only_if_asked_for() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    let _background = Background(&site);
+    assert_eq!(run_as(&site, "--daemon").code(), 0);
+    let pid = holder(&site);
+    signal(pid, "STOP");
+    let late = run(&mut site.command("stop"));
+    assert_eq!(late.code(), 75, "{late:?}");
+    assert!(runs(pid));
+    let killed = run(site.command("stop").arg("--kill"));
+    assert_eq!(killed.code(), 0, "{killed:?}");
+    assert!(killed.stdout.contains("killed") && !runs(pid), "{killed:?}");
+}
+
+#[test]
+fn a_forged_lock_file_sends_no_signal_to_another_process() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    let _background = Background(&site);
+    assert_eq!(run_as(&site, "--daemon").code(), 0);
+    let pid = holder(&site);
+    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep runs");
+    crate::watched::forge(&site.var("lock"), "pid", &bystander.id().to_string());
+    let stopped = run(&mut site.command("stop"));
+    assert_eq!(stopped.code(), 0, "{stopped:?}");
+    assert!(!runs(pid), "the kernel says who has the lock");
+    assert!(bystander.try_wait().expect("it is our child").is_none(), "a bystander was ended");
+    let _ = bystander.kill();
+    let _ = bystander.wait();
+}
