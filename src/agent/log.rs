@@ -142,3 +142,32 @@ fn name(level: LogLevel) -> &'static str {
         LogLevel::Trace => "trace",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_in_a_file_stays_within_its_bound_and_loses_no_line_of_the_last_one() {
+        let directory = std::env::temp_dir().join(alloc::format!("omsd-log-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("log");
+        let mut log = Log::new(LogLevel::Info);
+        log.write_to(&path).unwrap();
+        let line = "x".repeat(1000);
+        let lines = usize::try_from(LOG_BYTES_MAX).unwrap() / 1000 * 5 / 2;
+        for number in 0..lines {
+            log.line(LogLevel::Info, format_args!("{number} {line}"));
+            log.line(LogLevel::Debug, format_args!("not shown"));
+            log.trim(&path);
+        }
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let both = text(&rejected::old(&path)) + &text(&path);
+        let numbers: Vec<usize> =
+            both.lines().map(|line| line.split(' ').nth(4).and_then(|word| word.parse().ok()).unwrap()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1) && numbers.last() == Some(&(lines - 1)));
+        assert!(both.len() < usize::try_from(LOG_BYTES_MAX).unwrap() * 2 + 2000);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 2);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

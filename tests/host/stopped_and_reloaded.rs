@@ -11,8 +11,11 @@ fn it_runs_in_the_background_until_it_is_stopped() {
     let source = Source::udp();
     site.configure(&[source], "");
     let _background = Background(&site);
-    // Its caller's pipes are closed when it ends: otherwise this would not return.
-    let started = run_as(&site, "--daemon");
+    // None of its caller's pipes stays open, whatever their numbers: otherwise this would not return.
+    let plain = site.command("run");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$@\" 7>&1 8>&2", "sh"]).arg(plain.get_program()).args(plain.get_args());
+    let started = run(command.arg("--daemon"));
     assert_eq!((started.code(), started.stdout.as_str(), started.stderr.as_str()), (0, "", ""));
     assert!(udp_bound(source.port()), "it says that it runs when it does");
     let pid = holder(&site);
@@ -87,6 +90,33 @@ fn one_that_does_not_end_is_killed_only_if_asked_for() {
     let killed = run(site.command("stop").arg("--kill"));
     assert_eq!(killed.code(), 0, "{killed:?}");
     assert!(killed.stdout.contains("killed") && !runs(pid), "{killed:?}");
+}
+
+#[test]
+fn an_ordinary_account_has_an_agent_of_its_own_and_another_cannot_stop_it() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    let _background = Background(&site);
+    let owned = std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(&site.root).status();
+    assert!(owned.expect("chown runs").success());
+    let as_account = |account: &str, name: &str, way: &[&str]| {
+        let plain = site.command(name);
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", account, "--regid", account, "--clear-groups"]).arg(plain.get_program());
+        run(command.args(plain.get_args()).args(way))
+    };
+    for _ in 0..2 {
+        let output = as_account("65534", "run", &["--ensure"]);
+        assert!(output.code() == 0 && output.stderr.is_empty(), "{output:?}");
+    }
+    let pid = agents(&site);
+    assert_eq!(pid.len(), 1, "{pid:?}");
+    let denied = as_account("65533", "stop", &[]);
+    assert_eq!(denied.code(), 77, "{denied:?}");
+    assert_eq!(as_account("65534", "reload", &[]).code(), 0);
+    assert_eq!(agents(&site), pid);
+    assert_eq!(as_account("65534", "stop", &[]).code(), 0);
+    assert_eq!(agents(&site), [0; 0]);
 }
 
 #[test]
