@@ -96,7 +96,7 @@ fn process_of(paths: &Paths, record: &Record) -> Option<u32> {
     let file = fs::symlink_metadata(paths.lock()).ok()?;
     let is_recorded = || {
         let same_boot = record.boot_id == lock::boot_id();
-        same_boot && record.pid > 1 && process::about(record.pid).is_some_and(|found| found.started == record.started)
+        same_boot && record.pid > 1 && record.started > 0 && record.is_alive()
     };
     match locked_by(&locks(), (file.dev(), file.ino()), record.pid) {
         Some(pid) => Some(pid),

@@ -64,6 +64,12 @@ impl Record {
         Record { pid, started, taken_ms, boot_id: boot_id(), program, configuration, reloads: 0, refused: 0 }
     }
 
+    /// Whether the process that this was written by runs, or might: without /proc nobody knows.
+    pub fn is_alive(&self) -> bool {
+        let found = process::about(self.pid);
+        self.started == 0 || found.is_some_and(|found| found.started == self.started && !found.is_zombie)
+    }
+
     fn read(text: &str) -> Option<Record> {
         let program = value(text, "program")?.split_once(':')?;
         let (reloads, refused) = value(text, "reloads")?.split_once(' ')?;
@@ -206,6 +212,7 @@ mod tests {
         let mut expected = Record { taken_ms: lock.record.taken_ms, ..Record::of_this_process(0xabc) };
         assert!(expected.started > 0 && expected.program.1 > 0 && !expected.boot_id.is_empty(), "{expected:?}");
         assert_eq!(holder(&paths).unwrap(), Holder::Held(expected.clone()));
+        assert!(expected.is_alive() && !Record { started: expected.started + 1, ..expected.clone() }.is_alive());
         assert_eq!(Lock::take(&paths.lock(), 1).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         lock.note_reload(None);
         lock.note_reload(Some(u64::MAX));

@@ -9,7 +9,7 @@ use crate::agent::log::Log;
 use crate::agent::paths::Paths;
 use crate::agent::{Settings, StartError, load_for_background, status};
 use crate::config::LogLevel;
-use crate::limits::{HAND_OVER_MS_MAX, KILL_MS_MAX, STALE_TERM_MS};
+use crate::limits::{HAND_OVER_MS_MAX, KILL_MS_MAX, LOCK_STEP_MS, LOCK_TRY_MS, STALE_TERM_MS};
 use crate::sys::clock;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -88,8 +88,23 @@ pub fn ensure(settings: &Settings) -> Exit {
 pub fn look(paths: &Paths, configuration: u64, memory: &Memory) -> std::io::Result<Facts> {
     let boot_id = lock::boot_id();
     let status = status::read(paths).ok().and_then(|(_, status)| Sign::of(&status, &boot_id));
+    let lock = settled_holder(paths)?;
     let (now_ms, program) = (clock::monotonic_ms(), lock::program());
-    Ok(Facts { now_ms, boot_id, program, configuration, lock: lock::holder(paths)?, status, memory: memory.clone() })
+    Ok(Facts { now_ms, boot_id, program, configuration, lock, status, memory: memory.clone() })
+}
+
+/// Who holds the lock, when that is somebody who lives: a child that was just forked has the lock of its killed parent for a moment,
+/// and one that just took it has not said so yet.
+fn settled_holder(paths: &Paths) -> std::io::Result<Holder> {
+    let until_ms = clock::monotonic_ms() + LOCK_TRY_MS;
+    loop {
+        match lock::holder(paths)? {
+            Holder::Held(record) if !record.is_alive() && clock::monotonic_ms() < until_ms => {
+                clock::sleep_ms(LOCK_STEP_MS);
+            }
+            holder => return Ok(holder),
+        }
+    }
 }
 
 fn not_ended(answer: &Answer) -> (Exit, String, String) {
