@@ -30,10 +30,14 @@ pub struct Mount {
     pub is_on_disk: bool,
 }
 
-/// A line of the file. Source: proc_pid_mountinfo(5), fields 3, 5, 9 and 10.
+/// A line of the file. Source: proc_pid_mountinfo(5), fields 3, 4, 5, 7, 9 and 10.
 struct Line<'a> {
     device: Device,
+    /// What of the file system is mounted.
+    root: &'a [u8],
     point: &'a [u8],
+    /// It follows a mount of another namespace: this process does not see the mounts of the host, but a copy.
+    is_copy: bool,
     kind: &'a [u8],
     source: &'a [u8],
 }
@@ -46,7 +50,7 @@ pub fn parse(mountinfo: &[u8]) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for (index, line) in all.iter().enumerate() {
         let source = unescaped(line.source);
-        if !is_measured(line.kind, &source) || is_hidden(index, line.point) {
+        if !is_measured(line.kind, &source) || is_hidden(index, line.point) || shows_nothing_new(line, &all) {
             continue;
         }
         mounts.push(Mount {
@@ -66,9 +70,23 @@ fn parse_line(line: &[u8]) -> Option<Line<'_>> {
     let mut fields = line.split(|&byte| byte == b' ');
     let mut numbers = fields.nth(2)?.split(|&byte| byte == b':');
     let device = Device { major: number(numbers.next()?)?, minor: number(numbers.next()?)? };
-    let point = fields.nth(1)?;
-    fields.find(|field| *field == b"-")?;
-    Some(Line { device, point, kind: fields.next()?, source: fields.next()? })
+    let (root, point) = (fields.next()?, fields.next()?);
+    let mut is_copy = false;
+    fields.find(|field| {
+        is_copy |= field.starts_with(b"master:");
+        *field == b"-"
+    })?;
+    Some(Line { device, root, point, is_copy, kind: fields.next()?, source: fields.next()? })
+}
+
+/// A directory that is mounted on itself in a sandbox, which has it read-only, or writable, that way (systemd.exec(5), `ReadWritePaths=`).
+/// One that the host has mounted so counts, as it does for the original.
+fn shows_nothing_new(line: &Line<'_>, all: &[Line<'_>]) -> bool {
+    let around = all.iter().filter(|other| other.point != line.point && is_within(line.point, other.point));
+    line.is_copy
+        && around.max_by_key(|other| other.point.len()).is_some_and(|around| {
+            around.device == line.device && below(line.root, around.root) == below(line.point, around.point)
+        })
 }
 
 /// File systems that the original leaves out, whatever they are on. Source: its list.
@@ -102,10 +120,14 @@ fn is_one_of(kind: &[u8], kinds: &str) -> bool {
     kinds.split(' ').any(|one| one.as_bytes() == kind)
 }
 
+/// What of the path is below another; `None` if it is not.
+fn below<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
+    path.strip_prefix(top.strip_suffix(b"/").unwrap_or(top))
+}
+
 /// `path` is `point`, or below it.
 fn is_within(path: &[u8], point: &[u8]) -> bool {
-    let point = point.strip_suffix(b"/").unwrap_or(point);
-    path.strip_prefix(point).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    below(path, point).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
 /// With `\040` and the like turned back into the bytes that they stand for. A backslash in front of anything else is one.
@@ -169,6 +191,22 @@ mod tests {
         assert_eq!(points(&covered), ["/", "/home/local", "/srv"]);
         let twice = format!("{TABLE}30 28 8:9 / /srv rw - ext4 /dev/sda9 rw\n");
         assert_eq!(parse(twice.as_bytes()).last().map(|mount| mount.device.minor), Some(9));
+    }
+
+    #[test]
+    fn a_directory_that_is_mounted_on_itself_is_no_file_system_of_its_own() {
+        // As in a service with ProtectHome=read-only and ReadWritePaths=/var/opt/omsd, /srv/state.
+        let sandboxed = format!(
+            "{TABLE}30 19 8:1 /root /root ro shared:7 master:2 - ext4 /dev/sda1 rw\n\
+             31 19 8:1 /var/opt/omsd /var/opt/omsd rw shared:7 master:2 - ext4 /dev/sda1 rw\n\
+             32 28 8:2 /sub/state /srv/state rw shared:7 master:2 - xfs /dev/sda2 rw\n\
+             33 27 8:3 / /home/local ro shared:7 master:2 - ext4 /dev/sda3 rw\n"
+        );
+        assert_eq!(points(&sandboxed), ["/", "/mnt/two words\\x", "/srv", "/home/local"]);
+        let of_the_host = sandboxed.replace(" master:2", "");
+        assert_eq!(points(&of_the_host).len(), 7);
+        let elsewhere = format!("{TABLE}30 19 8:1 /var/a /var/b rw master:2 - ext4 /dev/sda1 rw\n");
+        assert_eq!(points(&elsewhere).last().map(String::as_str), Some("/var/b"));
     }
 
     #[track_caller]

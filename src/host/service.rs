@@ -192,6 +192,9 @@ const TOOLS: [(&str, &[&str], &[&str]); 3] = [
 pub fn enter_runlevels(work: &mut Work) -> Result<(), HostError> {
     let tool = TOOLS.iter().find(|(name, ..)| program(work.root(), name).is_some());
     if let Some((name, add, _)) = tool.filter(|_| work.is_live()) {
+        if is_in_runlevels(work) {
+            return Ok(());
+        }
         work.note(Entry::Runlevels((*name).to_owned()))?;
         return work.run(name, add);
     }
@@ -207,6 +210,13 @@ pub fn enter_runlevels(work: &mut Work) -> Result<(), HostError> {
         }
     }
     Ok(())
+}
+
+/// Whether any runlevel has a link: what was disabled since stays so.
+fn is_in_runlevels(work: &Work) -> bool {
+    let Some(base) = init::runlevels(work.root()) else { return false };
+    let links = "0123456".chars().filter_map(|level| fs::read_dir(work.place(&format!("{base}/rc{level}.d"))).ok());
+    links.flatten().flatten().any(|link| link.file_name().to_string_lossy().get(3..) == Some("omsd"))
 }
 
 /// Takes back what a tool made of [`enter_runlevels`].

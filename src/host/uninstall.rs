@@ -80,6 +80,9 @@ impl Removal {
     /// The way back of what nothing else does: removes, or says what would be.
     fn remove(&mut self, path: &str, remove: impl FnOnce(&Path) -> io::Result<()>) {
         let place = self.place(path);
+        if self.removed.iter().any(|gone| gone == Path::new(path)) {
+            return;
+        }
         let removed = match fs::symlink_metadata(&place) {
             Ok(_) if self.wish.is_dry => Ok(()),
             Ok(_) => remove(&place),

@@ -4,11 +4,11 @@
 //!  <workspace id>/conf/omsadmin.conf        0640 in 0750    who and where
 //!  <workspace id>/certs/oms.crt, oms.key    0640, 0600 in 0700    the client certificate and its key
 //!  conf, certs                              links to the directories of the primary workspace
-//!  proxy.conf                               0600
+//!  proxy.conf                               0600; root's: 0640, for the agent's group, which its directory has
 //! ```
 //!
-//! Each is written whole or not at all, `omsadmin.conf` after the pair that it speaks of, the links last. The owner is whoever
-//! onboards.
+//! Each is written whole or not at all, `omsadmin.conf` after the pair that it speaks of, the links last. The workspace's directory and
+//! what is in it belong to whom the state belongs to: root onboards, the agent renews.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -24,7 +24,7 @@ use super::certificate::Certificate;
 use crate::config::OmsFiles;
 use crate::limits::IDENTITY_BYTES_MAX;
 use crate::sys;
-use crate::sys::file::write_atomically;
+use crate::sys::file::{self, write_atomically};
 use crate::upload::admin_conf::AdminConf;
 use crate::upload::guid::is_guid;
 
@@ -33,6 +33,7 @@ const KEY_MODE: u32 = 0o600;
 const CONF_MODE: u32 = 0o750;
 const CERTS_MODE: u32 = 0o700;
 const PROXY_MODE: u32 = 0o600;
+const PROXY_MODE_OF_ROOT: u32 = 0o640;
 const PARENT_MODE: u32 = 0o755;
 
 /// A file or directory that could not be made, and why.
@@ -50,6 +51,7 @@ type Result<T> = core::result::Result<T, FileError>;
 #[derive(Debug, Clone)]
 pub struct Directory {
     base: PathBuf,
+    state: PathBuf,
     workspace_id: String,
 }
 
@@ -64,7 +66,7 @@ pub struct Known {
 impl Directory {
     /// Of a workspace (a GUID) in the installation below `root`.
     pub fn new(root: &Path, workspace_id: &str) -> Directory {
-        Directory { base: base(root), workspace_id: workspace_id.to_owned() }
+        Directory { base: base(root), state: root.join("var/opt/omsd"), workspace_id: workspace_id.to_owned() }
     }
 
     fn workspace(&self) -> PathBuf {
@@ -116,7 +118,9 @@ impl Directory {
     pub fn prepare(&self) -> Result<()> {
         make_parents(&self.workspace())?;
         make_directory(&self.conf(), CONF_MODE)?;
-        make_directory(&self.certs(), CERTS_MODE)
+        make_directory(&self.certs(), CERTS_MODE)?;
+        [self.workspace(), self.conf(), self.certs()].iter().for_each(|path| file::own_like(path, &self.state));
+        Ok(())
     }
 
     /// Those directories, the outermost first.
@@ -150,7 +154,8 @@ impl Directory {
     pub fn store_proxy(&self, setting: &str) -> Result<()> {
         let path = self.proxy_conf();
         if !setting.is_empty() {
-            return write(&path, setting, PROXY_MODE);
+            let mode = if sys::process::is_root() { PROXY_MODE_OF_ROOT } else { PROXY_MODE };
+            return write(&path, setting, mode);
         }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError { path, error }),
@@ -417,7 +422,7 @@ pub(crate) mod tests {
             assert_eq!(mode(file), expected, "{file}");
             assert_eq!(mode(&format!("{FIRST}/{file}")), expected, "{file}");
         }
-        assert_eq!(mode("proxy.conf"), 0o600);
+        assert_eq!(mode("proxy.conf"), if sys::process::is_root() { 0o640 } else { 0o600 });
         assert_eq!(fs::read_link(base.join("conf")).unwrap(), Path::new(FIRST).join("conf"));
         assert_eq!(fs::read_link(base.join("certs")).unwrap(), Path::new(FIRST).join("certs"));
         assert_eq!(fs::read_dir(&base).unwrap().count(), 4, "something was left behind");

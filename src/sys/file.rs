@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::Path;
 
 /// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new
@@ -51,6 +51,13 @@ fn write(path: &Path, bytes: &[u8], mode: u32, owner: Option<Metadata>, sync: bo
 pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Gives this file or directory the owner of another, as far as we may; a link is not followed.
+pub fn own_like(path: &Path, other: &Path) {
+    if let Ok(owner) = fs::metadata(other) {
+        let _ = lchown(path, Some(owner.uid()), Some(owner.gid()));
+    }
 }
 
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last part of the path is an error. Source: open(2).

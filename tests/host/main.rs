@@ -1,8 +1,9 @@
-//! Life on a host: how omsd is started, kept alive, stopped and looked after. What is here is the same on every architecture.
+//! Life on a host: how omsd is installed and removed, started, kept alive, stopped and looked after. What is here is the same on every architecture.
 //!
 //! Needs root (it makes mounts and chroots of its own), strace, unshare and setsid (util-linux), Debian's cron and a busybox with crond:
 //! `OMSD_CRON` and `OMSD_BUSYBOX` name them, else those of PATH are taken. `OMSD_BIN` names the binary under test.
-//! `OMSD_HOST_FULL` being set makes some scenarios longer.
+//! For what installs and removes also systemd-analyze and shellcheck; `OMSD_HOST_ROOTS` names the directory with a tree for each Debian release
+//! to be tried, with cron, openrc and rsyslog in it. `OMSD_HOST_FULL` being set makes some scenarios longer.
 #![expect(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -14,12 +15,19 @@
 mod harness;
 
 mod bare_hosts;
+mod busybox;
 mod cron_by_the_minute;
+mod debian;
+mod definitions;
+mod interrupted;
 mod keepalive;
 mod keepalive_after_a_hang;
+mod listing;
 mod once_loses_nothing;
 mod once_within_its_budget;
 mod stopped_and_reloaded;
+mod tools;
+mod trees;
 mod watched;
 
 /// Whether scenarios that take long may take it.

@@ -1,0 +1,250 @@
+//! Debian releases below a directory, with their own tools for accounts, runlevels and logs: what `omsd install` does there works, and
+//! after `omsd uninstall --purge` every file is what it was.
+
+use crate::listing::Listing;
+use crate::{Directory, omsd_bin, run_in, run_well};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The trees of `OMSD_HOST_ROOTS`.
+fn releases() -> Vec<PathBuf> {
+    let roots = std::env::var_os("OMSD_HOST_ROOTS").expect("OMSD_HOST_ROOTS names the trees of Debian releases");
+    let mut releases: Vec<_> = std::fs::read_dir(roots).expect("trees").flatten().map(|entry| entry.path()).collect();
+    releases.retain(|path| path.join("etc/debian_version").exists());
+    releases.sort();
+    assert!(!releases.is_empty(), "OMSD_HOST_ROOTS has no tree");
+    releases
+}
+
+/// What starts rsyslog anew where no init system runs.
+const RSYSLOG_SCRIPT: &str = "\
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides: rsyslog
+# Required-Start:
+# Required-Stop:
+# Default-Start:
+# Default-Stop:
+### END INIT INFO
+test \"$1\" = restart || exit 2
+kill $(cat /run/rsyslogd.pid)
+while test -e /run/rsyslogd.pid; do sleep 0.1; done
+exec rsyslogd
+";
+
+/// A copy of a release, with the program in /root.
+fn copy(release: &Path) -> Directory {
+    let tree = Directory::new();
+    run_well(Command::new("cp").arg("-a").arg(release.join(".")).arg(tree.path()));
+    std::fs::copy(omsd_bin(), tree.path().join("root/omsd")).expect("the program");
+    // The kernel's log is the host's.
+    let conf = tree.path().join("etc/rsyslog.conf");
+    let text = std::fs::read_to_string(&conf).expect("rsyslog.conf");
+    std::fs::write(&conf, text.replace("module(load=\"imklog\")", "#")).expect("rsyslog.conf");
+    // Releases with systemd have none.
+    let script = tree.path().join("etc/init.d/rsyslog");
+    std::fs::write(&script, RSYSLOG_SCRIPT).expect("a script");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    // Where that numbers the links of runlevels, it does so anew whenever a script comes or goes.
+    run_in(tree.path(), "insserv");
+    tree
+}
+
+/// Runs a script in each release: it must succeed, and leave the tree as it was.
+#[track_caller]
+fn check(what: &str, script: &str) {
+    for release in releases() {
+        let tree = copy(&release);
+        let before = Listing::of(tree.path());
+        let ran = run_in(tree.path(), script);
+        assert_eq!(ran.code, 0, "{what}, {}:\n{}", release.display(), ran.text);
+        before.check(tree.path(), &format!("{what}: {}\n", ran.text));
+    }
+}
+
+#[test]
+fn an_account_of_its_own_comes_and_goes() {
+    check(
+        "account",
+        "/root/omsd install --mode none --dry-run >/tmp/planned
+         no grep omsd /etc/passwd
+         /root/omsd install --mode none >/tmp/done
+         for file in planned done; do grep '^[+-]' /tmp/$file >/tmp/$file.steps; done
+         cmp /tmp/planned.steps /tmp/done.steps
+         grep '^omsd:.*/nologin$' /etc/passwd
+         test \"$(stat -c %U:%G:%a /var/opt/omsd /etc/opt/omsd/omsd.conf /opt/omsd/bin/omsd | xargs)\" = \
+             'omsd:omsd:700 root:omsd:640 root:root:755'
+         /opt/omsd/bin/omsd check
+         # Without --purge the account stays, and is still known as ours.
+         /opt/omsd/bin/omsd uninstall | grep 'left: account omsd'
+         grep '^omsd:' /etc/passwd
+         test ! -e /opt/omsd
+         /root/omsd install --mode none
+         /opt/omsd/bin/omsd uninstall --purge
+         no grep omsd /etc/passwd /etc/group /etc/shadow /etc/gshadow",
+    );
+}
+
+#[test]
+fn an_account_that_was_there_stays() {
+    check(
+        "account that was there",
+        "cp -p /etc/passwd /etc/group /etc/shadow /etc/gshadow /tmp
+         for file in /etc/shadow- /etc/subuid- /etc/subgid- /etc/.pwd.lock; do test -e $file || echo $file >>/tmp/new; done
+         useradd -r -M agent
+         /root/omsd install --mode none --user agent
+         test $(stat -c %U /var/opt/omsd) = agent
+         /root/omsd uninstall --purge
+         grep '^agent:' /etc/passwd
+         cp -p /tmp/passwd /tmp/group /tmp/shadow /tmp/gshadow /etc
+         xargs rm -f </tmp/new",
+    );
+}
+
+#[test]
+fn rsyslog_forwards_from_the_first_message_after_the_installation_to_the_removal() {
+    check(
+        "forwarding",
+        "rsyslogd
+         while ! test -S /dev/log; do sleep 0.1; done
+         /root/omsd install --mode cron
+         logger -t first 'from here to the agent'
+         i=0
+         until /opt/omsd/bin/omsd status | grep '^syslog: [1-9]'; do
+             i=$((i + 1)); test $i -lt 100; sleep 0.2; kill -USR1 $(sed -n 's/^pid //p' /var/opt/omsd/lock)
+         done
+         /opt/omsd/bin/omsd ring dump | grep 'from here to the agent'
+         /opt/omsd/bin/omsd uninstall --purge
+         test ! -e /etc/rsyslog.d/95-omsd.conf
+         grep -qx rsyslogd /proc/[0-9]*/comm
+         no grep -qx omsd /proc/[0-9]*/comm
+         kill $(cat /run/rsyslogd.pid)",
+    );
+}
+
+#[test]
+fn the_service_is_what_cron_supervises_or_an_init_script() {
+    for mode in ["cron", "sysv"] {
+        check(
+            mode,
+            &format!(
+                "/root/omsd install --mode {mode} --no-syslog
+                 omsd=/opt/omsd/bin/omsd
+                 $omsd service status
+                 $omsd service start
+                 first=$(sed -n 's/^pid //p' /var/opt/omsd/lock)
+                 $omsd service restart
+                 second=$(sed -n 's/^pid //p' /var/opt/omsd/lock)
+                 test $first != $second
+                 $omsd service stop
+                 no $omsd service status
+                 no kill -0 $second
+                 $omsd service stop
+                 $omsd service start
+                 # An upgrade: the same program with a byte behind it.
+                 cp /root/omsd /tmp/newer; printf x >>/tmp/newer
+                 second=$(sed -n 's/^pid //p' /var/opt/omsd/lock)
+                 /tmp/newer install
+                 no kill -0 $second
+                 $omsd service status
+                 rm /etc/opt/omsd/omsd.conf; echo '<nonsense>' >/etc/opt/omsd/omsd.conf
+                 no $omsd service restart
+                 rm /etc/opt/omsd/omsd.conf
+                 /tmp/newer uninstall --purge
+                 no grep -qx omsd /proc/[0-9]*/comm"
+            ),
+        );
+    }
+}
+
+#[test]
+fn the_init_script_answers_as_others_do() {
+    check(
+        "sysv",
+        "/root/omsd install --mode sysv --no-syslog
+         script=/etc/init.d/omsd
+         ls /etc/rc2.d/S*omsd /etc/rc0.d/K*omsd
+         $script start
+         $script status
+         $script reload
+         $script restart
+         $script stop
+         rc=0; $script status || rc=$?; test $rc = 3
+         rc=0; $script nonsense || rc=$?; test $rc = 2
+         $script stop
+         /root/omsd uninstall --purge",
+    );
+}
+
+#[test]
+fn openrc_starts_and_stops_it() {
+    check(
+        "OpenRC",
+        "for name in exclusive starting started stopping inactive wasinactive failed hotplugged daemons options scheduled init.d tmp; do
+             mkdir -p /run/openrc/$name
+         done
+         echo default >/run/openrc/softlevel
+         /root/omsd install --mode openrc --no-syslog
+         rc-update show default | grep omsd
+         rc-service omsd status
+         rc-service omsd restart
+         rc-service omsd stop
+         rc=0; rc-service omsd status || rc=$?; test $rc = 3
+         /opt/omsd/bin/omsd service start
+         /opt/omsd/bin/omsd service status
+         /opt/omsd/bin/omsd service disable
+         rc-update show default >/tmp/enabled
+         no grep omsd /tmp/enabled
+         /opt/omsd/bin/omsd service enable
+         /opt/omsd/bin/omsd uninstall --purge",
+    );
+}
+
+/// What stands in rsyslogd's place refuses, says no, or does not come up, as soon as our lines are there.
+#[test]
+fn lines_that_rsyslog_does_not_take_are_taken_back() {
+    let refused = "mv /usr/sbin/rsyslogd /usr/sbin/rsyslogd.real
+         echo '#!/bin/sh
+               test ! -e /etc/rsyslog.d/95-omsd.conf || { echo error in our lines; exit 1; }' >/usr/sbin/rsyslogd
+         chmod +x /usr/sbin/rsyslogd
+         rc=0; /root/omsd install --mode none >/tmp/said 2>&1 || rc=$?
+         cat /tmp/said; test $rc = 75
+         grep 'error in our lines' /tmp/said
+         test ! -e /etc/rsyslog.d/95-omsd.conf
+         no grep rsyslog /etc/opt/omsd/manifest
+         test -x /opt/omsd/bin/omsd
+         /root/omsd uninstall --purge
+         mv /usr/sbin/rsyslogd.real /usr/sbin/rsyslogd";
+    check("refused lines", refused);
+    let older = refused
+        .replace("test ! -e /etc/rsyslog.d/95-omsd.conf ||", "no grep -q 'action(' /etc/rsyslog.d/95-omsd.conf ||");
+    let older = older
+        .replace("test $rc = 75", "test $rc = 0")
+        .replace("test ! -e /etc/rsyslog.d/95-omsd.conf\n", "grep @127.0.0.1:25224 /etc/rsyslog.d/95-omsd.conf\n");
+    check("an older version", &older.replace("no grep rsyslog /etc/opt/omsd/manifest", "/root/omsd install"));
+    check(
+        "refused before",
+        "echo 'no such thing' >/etc/rsyslog.d/50-broken.conf
+         echo 'module(load=\"no-such-module\")' >>/etc/rsyslog.d/50-broken.conf
+         rc=0; /root/omsd install --mode none >/tmp/said 2>&1 || rc=$?
+         cat /tmp/said; test $rc = 75
+         grep 'refuses its configuration already' /tmp/said
+         test ! -e /etc/rsyslog.d/95-omsd.conf
+         /root/omsd uninstall --purge
+         rm /etc/rsyslog.d/50-broken.conf",
+    );
+    check(
+        "no restart",
+        "rsyslogd
+         cp -p /etc/init.d/rsyslog /tmp/script
+         sed -i '2i test ! -e /etc/rsyslog.d/95-omsd.conf || exit 1' /etc/init.d/rsyslog
+         rc=0; /root/omsd install --mode none >/tmp/said 2>&1 || rc=$?
+         cat /tmp/said; test $rc = 75
+         grep 'without our lines it runs again' /tmp/said
+         test ! -e /etc/rsyslog.d/95-omsd.conf
+         grep -qx rsyslogd /proc/[0-9]*/comm
+         cp -p /tmp/script /etc/init.d/rsyslog
+         /root/omsd uninstall --purge
+         kill $(cat /run/rsyslogd.pid)",
+    );
+}
