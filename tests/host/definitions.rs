@@ -1,6 +1,6 @@
 //! What the init systems read: each checked by its own tool, as it is in `conf` and as it is installed.
 
-use crate::{Directory, omsd, run, run_well};
+use crate::tools::{Directory, omsd, run, run_well};
 use std::path::Path;
 use std::process::Command;
 

@@ -2,7 +2,7 @@
 //! again completes it.
 
 use crate::listing::Listing;
-use crate::{Directory, omsd, omsd_bin, run, run_well};
+use crate::tools::{Directory, omsd, omsd_bin, run, run_well};
 use std::path::Path;
 use std::process::Command;
 

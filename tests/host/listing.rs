@@ -5,8 +5,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Backups that the tools for accounts make anew each time.
-const BACKUPS: [&str; 4] = ["etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"];
+/// What the system's tools write anew each time: backups of the accounts, and insserv's orders, which follow that of a directory.
+const NOTES: [&str; 7] = [
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/init.d/.depend.boot",
+    "etc/init.d/.depend.start",
+    "etc/init.d/.depend.stop",
+];
 
 /// What runs meanwhile writes here: the syslog daemon, the kernel's file systems.
 const IN_USE: [&str; 6] = ["run", "proc", "dev/log", "var/log", "var/spool/rsyslog", "tmp"];
@@ -41,8 +49,8 @@ impl Listing {
                 }
                 () => format!("{} {}", found.len(), found.mtime_nsec()),
             };
-            let about = if BACKUPS.contains(&name.as_str()) {
-                "a backup".to_owned()
+            let about = if NOTES.contains(&name.as_str()) {
+                "a note".to_owned()
             } else {
                 format!("{:o} {}:{} {content}", found.mode(), found.uid(), found.gid())
             };

@@ -2,7 +2,7 @@
 //! init system wants, and nothing else is left when it is removed.
 
 use crate::listing::Listing;
-use crate::{Directory, omsd, run, run_well};
+use crate::tools::{Directory, omsd, omsd_bin, run, run_well};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
@@ -162,7 +162,7 @@ fn an_upgrade_replaces_the_program_and_nothing_that_was_changed() {
     // An older program: the same with a byte behind it, which the loader does not look at.
     let older = Directory::new();
     let program = older.path().join("omsd");
-    let mut bytes = std::fs::read(crate::omsd_bin()).expect("the program");
+    let mut bytes = std::fs::read(omsd_bin()).expect("the program");
     bytes.push(0);
     std::fs::write(&program, bytes).expect("a copy");
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
@@ -171,7 +171,7 @@ fn an_upgrade_replaces_the_program_and_nothing_that_was_changed() {
     let said = run_well(&mut omsd("install", root, &[]));
     assert_eq!(steps(&said), ["+ file 0755 root:root /opt/omsd/bin/omsd"]);
     let installed = |path: &Path| std::fs::read(path).expect("a program");
-    assert!(installed(&root.join("opt/omsd/bin/omsd")) == installed(&crate::omsd_bin()));
+    assert!(installed(&root.join("opt/omsd/bin/omsd")) == installed(&omsd_bin()));
     let manifest = std::fs::read_to_string(root.join("etc/opt/omsd/manifest")).expect("the manifest");
     assert_eq!(manifest.matches("/opt/omsd/bin/omsd\n").count(), 1, "{manifest}");
     run_well(&mut omsd("uninstall", root, &["--purge"]));
@@ -209,7 +209,7 @@ fn a_mount_that_forbids_it_is_told_before_anything_is_copied() {
         let mount =
             format!("mount -t tmpfs -o {options} tmpfs \"$1/opt\" && exec \"$2\" install --root \"$1\" --mode none");
         let mut command = std::process::Command::new("unshare");
-        command.args(["-m", "sh", "-c", &mount, "sh"]).arg(tree.path()).arg(crate::omsd_bin());
+        command.args(["-m", "sh", "-c", &mount, "sh"]).arg(tree.path()).arg(omsd_bin());
         let ran = run(&mut command);
         let purged = run_well(&mut omsd("uninstall", tree.path(), &["--purge"]));
         assert!(!tree.path().join("etc/opt").exists(), "{purged}");
@@ -229,7 +229,7 @@ fn only_root_installs_on_a_host_that_runs() {
         // Where another account may start it.
         let tree = tree(&[("etc/opt/", "")]);
         let copy = tree.path().join("omsd");
-        std::fs::copy(crate::omsd_bin(), &copy).expect("a copy");
+        std::fs::copy(omsd_bin(), &copy).expect("a copy");
         let ran = run(command.arg(&copy).arg(verb));
         assert!(ran.code == 77 && ran.text.contains("only root may do this"), "{verb}: {}", ran.text);
     }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by tests/run: the daemons that the end-to-end tests run against, in target/tests. Needs cross/packages.sh.
+# Sourced by tests/run: the daemons and systems that the tests run against, in target/tests. Needs cross/packages.sh.
 #
 # A daemon that the machine has is used as it is. Otherwise its package is unpacked, not installed: installing would start
 # it, and Debian's rsyslog and syslog-ng exclude each other.
@@ -59,4 +59,20 @@ provide() {
             ;;
     esac >"$command"
     chmod +x "$command"
+}
+
+# provide_release DIRECTORY: leaves there the tree of the Debian release that the directory is called after, with what the host tests want in
+# it. From the mirror that this machine's apt uses, by the proxy that it uses; needs root.
+provide_release() {
+    local mirror options
+    [[ ! -e $1/.whole ]] || return 0
+    # shellcheck disable=SC2016 # apt's own variable
+    mirror=$(apt-get indextargets 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' --format '$(REPO_URI)' | head -n 1)
+    [[ -n $mirror ]] || die 'apt has no list of a Debian mirror: apt-get update'
+    mapfile -t options < <(apt-config dump | sed -n 's/^\(Acquire::[^ ]*Proxy.*;\)$/--aptopt=\1/p')
+    rm -rf "$1"
+    mkdir -p "${1%/*}"
+    bounded 600 mmdebstrap --quiet --variant=minbase --include=cron,openrc,rsyslog "${options[@]}" \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' "${1##*/}" "$1" "$mirror"
+    touch "$1/.whole"
 }
