@@ -33,7 +33,8 @@
 //! AWS-LC, and [`cli`] asks it its name. Of [`collect`], [`config`] and [`record`] know the catalogue: objects and the names of their counters.
 //! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
 //! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`agent`] asks [`onboard`] which operating
-//! system this is, for the heartbeat, and has a child of its own look after the identity, which takes keys and TLS.
+//! system this is, for the heartbeat, and has a child of its own look after the identity, which takes keys and TLS. [`host`], behind
+//! [`cli`] like the agent, asks [`agent`] who holds the lock; it alone runs other programs.
 //!
 //! # What must stay true
 //!
