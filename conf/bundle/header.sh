@@ -41,7 +41,7 @@ For omsd install: --prefix DIR, --user NAME, --mode MODE, --no-syslog, --root DI
 Accepted without effect, for scripts: --restart-deps --noDigest --skip-docker-provider-install --enable-opsmgr.
 
 Exit codes: 0 done; 2 bad option or combination; 3 nothing to do was named; 5 not root; 6 wrong architecture; 17 the program could not be
-unpacked or installed, or is older than what is there; 23 installed already, use --upgrade; 63 tail is missing. What fails after the
+unpacked or installed, or is older than what is there; 23 installed already, use --upgrade; 52 Microsoft's agent runs; 63 tail is missing. What fails after the
 install ends with omsd's own code: 64 a value is wrong, 69 the service refuses, 73 and 74 files, 75 no answer, 77 not permitted, 78 configuration.
 END
 }
@@ -131,7 +131,11 @@ install() {
             fail "omsd $there is installed, which is newer than $VERSION: --force installs the older one, if it can read what the newer one wrote" 17
         fi
     fi
+    [ -z "$import" ] || original_is_stopped
     stage
+    if [ -n "$import" ]; then
+        quietly "$stage/omsd" import --root "$root" --dry-run >/dev/null || exit $?
+    fi
     if [ -n "$there" ] && cmp -s "$stage/omsd" "$program" 2>/dev/null; then
         echo "omsd $there is installed already"
     else
@@ -142,9 +146,18 @@ install() {
     quietly register
 }
 
+# original_is_stopped: omsd cannot listen on a port that Microsoft's agent has.
+original_is_stopped() {
+    for file in "${root%/}"/var/opt/microsoft/omsagent/*/run/omsagent.pid; do
+        if [ -s "$file" ] && kill -0 "$(cat "$file")" 2>/dev/null; then
+            control=/opt/microsoft/omsagent/bin/service_control
+            fail "Microsoft's agent runs: stop it first ($control stop, and $control disable so that it stays so)" 52
+        fi
+    done
+}
+
 # install_scripts: each with its line in the manifest first, by which `omsd uninstall` takes it away.
 install_scripts() {
-    manifest=${root%/}/etc/opt/omsd/manifest
     for name in omsadmin.sh:@OMSADMIN_SHA256@ service_control:@SERVICE_CONTROL_SHA256@; do
         path=$prefix/bin/${name%%:*}
         line="file 0755 root:root ${name#*:} $path"
@@ -169,7 +182,7 @@ register() {
         onboard "$@" || exit $?
     fi
     # What was registered counts from the next start. What runs elsewhere, or by hand, is none of ours.
-    if [ "$start" = yes ] && [ "$root" = / ] && [ -n "$workspace$import" ]; then
+    if [ "$start" = yes ] && [ "$root" = / ] && [ -n "$workspace$import" ] && ! grep -qx 'mode none' "$manifest"; then
         "$program" service restart
     fi
 }
@@ -260,6 +273,7 @@ if [ -n "$workspace" ] && [ -z "$key$key_file" ]; then bad '-w wants -s or --key
 case $prefix$root$options in *['	']*) bad 'a tab in a path' ;; esac
 options="$options --root $root"
 program=${root%/}$prefix/bin/omsd
+manifest=${root%/}/etc/opt/omsd/manifest
 [ "$debug" = no ] || set -x
 
 case $action in
