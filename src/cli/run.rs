@@ -9,13 +9,14 @@ use crate::agent::once::{Budget, Hindrance};
 use crate::agent::paths::Paths;
 use crate::agent::{self, Ended, Settings, StartError};
 use crate::config::LogLevel;
+use crate::host::import;
 use crate::limits::{ONCE_BUDGET_S_DEFAULT, ONCE_BUDGET_S_MAX, ONCE_BUDGET_S_MIN, ONCE_OVER_S, START_MS_MAX};
 use crate::sys::{clock, process};
 use alloc::string::{String, ToString};
 use getopts::Matches;
 use std::eprintln;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub fn command(arguments: &[String]) -> Exit {
     let mut options = options();
@@ -102,7 +103,7 @@ fn once(settings: Settings, strict: bool) -> Exit {
         Err(StartError::Configuration) => {
             (Exit::Configuration, String::from("the configuration has errors: omsd check shows them"))
         }
-        Err(error) => (exit_of(&error), error.to_string()),
+        Err(error) => (exit_of(&error), text_of(&error, paths.root())),
     };
     fail_once_an_hour(&paths, &mut Memory::load(&paths), exit, &alloc::format!("once {}", exit as u8), &text)
 }
@@ -131,19 +132,29 @@ pub fn fail_once_an_hour(paths: &Paths, memory: &mut Memory, exit: Exit, cause: 
 }
 
 fn in_foreground(settings: Settings) -> Exit {
-    agent::start(settings, &mut Caller::default()).map_or_else(|error| told(&error), exit_of_end)
+    let root = settings.root.clone();
+    agent::start(settings, &mut Caller::default()).map_or_else(|error| told(&error, &root), exit_of_end)
 }
 
-fn told(error: &StartError) -> Exit {
-    eprintln!("omsd: {error}");
+fn told(error: &StartError, root: &Path) -> Exit {
+    eprintln!("omsd: {}", text_of(error, root));
     exit_of(error)
+}
+
+/// The error, and who it may be that has the port.
+fn text_of(error: &StartError, root: &Path) -> String {
+    let original = match error {
+        StartError::Source(open) if open.cause.kind() == io::ErrorKind::AddrInUse => import::running(root),
+        _ => None,
+    };
+    original.map_or_else(|| error.to_string(), |original| alloc::format!("{error}. {original}"))
 }
 
 fn daemon(settings: &Settings) -> Exit {
     // What is wrong with the configuration is shown here, where somebody reads it.
     let log = Log::new(LogLevel::Warn);
     if let Err(error) = agent::load_for_background(settings, &Paths::below(&settings.root), &log) {
-        return told(&error);
+        return told(&error, &settings.root);
     }
     let (_, exit, text) = detach(settings);
     if !text.is_empty() {
@@ -157,7 +168,7 @@ pub fn detach(settings: &Settings) -> (u32, Exit, String) {
     let life = |mut caller: Caller| {
         let exit = agent::start(settings.clone(), &mut caller).map_or_else(
             |error| {
-                caller.failed(exit_of(&error) as u8, &error.to_string());
+                caller.failed(exit_of(&error) as u8, &text_of(&error, &settings.root));
                 exit_of(&error)
             },
             exit_of_end,

@@ -148,7 +148,7 @@ pub fn look(request: &Request) -> Result<Found> {
     if paths.place(PROXY).exists() && found.proxy.take().is_some() {
         found.notes.push(format!("{} is there and stays as it is", paths.place(PROXY).display()));
     }
-    found.note_processes();
+    found.notes.extend(running(request.root));
     found.note_forwarding();
     Ok(found)
 }
@@ -374,18 +374,6 @@ impl Found {
         }
     }
 
-    fn note_processes(&mut self) {
-        let ids = self.workspaces.iter().map(|workspace| workspace.id.as_str());
-        let processes: Vec<String> = ids.filter_map(|id| process(&self.root, id)).map(|pid| pid.to_string()).collect();
-        if !processes.is_empty() {
-            self.notes.push(format!(
-                "the original runs (process {}) and has its port; omsd cannot listen there before it is stopped: \
-                 `{SERVICE_CONTROL} stop`, and `{SERVICE_CONTROL} disable` so that it stays so",
-                processes.join(", ")
-            ));
-        }
-    }
-
     /// Two snippets for one port would bring every message twice.
     fn note_forwarding(&mut self) {
         let paths = Paths::below(&self.root);
@@ -514,11 +502,20 @@ fn take_away(path: &Path, written: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// The process of the original for a workspace, if it lives.
-pub fn process(root: &Path, workspace_id: &str) -> Option<u32> {
-    let file = Paths::below(root).place(ORIGINAL_STATE).join(workspace_id).join("run/omsagent.pid");
+/// What to do about the original, if it runs: a sentence without its end.
+pub fn running(root: &Path) -> Option<String> {
+    let entries = fs::read_dir(Paths::below(root).place(ORIGINAL_STATE)).ok()?.take(CONFIG_NAMES_MAX).flatten();
+    let pid = entries.filter_map(|entry| process(&entry.path().join("run/omsagent.pid"))).next()?;
+    Some(format!(
+        "Microsoft's agent runs (process {pid}), and omsd cannot listen on its port: `{SERVICE_CONTROL} stop` stops it, \
+         `{SERVICE_CONTROL} disable` keeps it from starting again"
+    ))
+}
+
+/// The process of the original that this file names, if it lives.
+fn process(file: &Path) -> Option<u32> {
     let mut text = String::new();
-    open(&file).ok()?.take(16).read_to_string(&mut text).ok()?;
+    open(file).ok()?.take(16).read_to_string(&mut text).ok()?;
     let pid: u32 = text.trim().parse().ok()?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     memchr::memmem::find(&command, b"omsagent").is_some().then_some(pid)

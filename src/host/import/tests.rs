@@ -343,14 +343,14 @@ fn its_process_is_told_with_what_stops_it() {
     // Until the child is sleep it has our name.
     let known = (0..1000).any(|_| {
         std::thread::yield_now();
-        super::process(&host.root.0, FIRST).is_some()
+        running(&host.root.0).is_some()
     });
     assert!(known);
     let notes = host.look().unwrap().notes.join("\n");
     assert!(notes.contains(&process.id().to_string()) && notes.contains("service_control stop"), "{notes}");
     process.kill().unwrap();
     process.wait().unwrap();
-    assert_eq!(super::process(&host.root.0, FIRST), None);
+    assert_eq!(running(&host.root.0), None);
 }
 
 #[test]
