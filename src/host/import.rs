@@ -64,7 +64,6 @@ pub struct Request<'a> {
 }
 
 /// What can be taken over.
-#[derive(Debug)]
 pub struct Found {
     root: PathBuf,
     from: PathBuf,
@@ -82,7 +81,6 @@ struct Workspace {
     pair: Certificate,
 }
 
-#[derive(Debug)]
 struct Configuration {
     /// The original's file.
     path: PathBuf,
@@ -181,7 +179,7 @@ fn workspaces(from: &Path, wanted: &[String]) -> Result<Vec<Workspace>> {
     match wanted.iter().find(|id| !ids.contains(id)) {
         Some(id) => return Err(ImportError::Choose(format!("{} has no workspace {id}", from.display()))),
         // A directory without this file is what removing a workspace leaves behind.
-        None if wanted.is_empty() => ids.retain(|id| from.join(id).join("conf/omsadmin.conf").exists()),
+        None if wanted.is_empty() => ids.retain(|id| is_there(&from.join(id).join("conf/omsadmin.conf"))),
         None => ids.retain(|id| wanted.contains(id)),
     }
     if ids.len() > DESTINATIONS_MAX {
@@ -254,8 +252,13 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// What cannot be looked at is there, too: that is for whoever opens it to say.
+fn is_there(path: &Path) -> bool {
+    !fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 fn proxy(from: &Path) -> Result<Option<String>> {
-    let Some(path) = ["proxy.conf", "conf/proxy.conf"].map(|name| from.join(name)).into_iter().find(|it| it.exists())
+    let Some(path) = ["proxy.conf", "conf/proxy.conf"].map(|name| from.join(name)).into_iter().find(|it| is_there(it))
     else {
         return Ok(None);
     };
@@ -273,7 +276,7 @@ fn proxy(from: &Path) -> Result<Option<String>> {
 fn configuration(found: &Found) -> Result<Option<Configuration>> {
     let own = found.from.join(&found.workspaces[0].id).join("conf/omsagent.conf");
     let candidates = [own, found.from.join("sysconf/omsagent.conf")];
-    let Some(path) = candidates.into_iter().find(|path| path.exists()) else { return Ok(None) };
+    let Some(path) = candidates.into_iter().find(|path| is_there(path)) else { return Ok(None) };
     let ids: Vec<&str> = found.workspaces.iter().map(|workspace| workspace.id.as_str()).collect();
     let mut files = OriginalFiles { host: HostFiles::new(&found.root), found };
     let Takeover { text, diagnostics } = take_over(&mut files, &path.to_string_lossy(), &ids);
@@ -563,12 +566,6 @@ impl fmt::Display for Found {
             ),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Debug for Workspace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.id)
     }
 }
 

@@ -174,7 +174,7 @@ fn a_workspace_that_was_removed_there_is_passed_over_and_one_may_be_chosen() {
     let found = chosen(SECOND).unwrap();
     assert_eq!((found.workspaces.len(), found.workspaces[0].id.as_str()), (1, SECOND));
     assert!(found.configuration.is_none());
-    assert_eq!(chosen(AGENT).unwrap_err().exit_code(), 64);
+    assert_eq!(chosen(AGENT).err().unwrap().exit_code(), 64);
 }
 
 #[test]
