@@ -2,7 +2,7 @@
 //!
 //! [`grammar`] makes sections and entries of the text, with their places; [`table`] has every key once; `check` reads the
 //! entries by the table and finds out which `<match>` takes which source. None of these opens a file: text comes through
-//! [`grammar::Files`], which [`files`] implements for a host.
+//! [`grammar::Files`], which [`files`] implements for a host. [`takeover`] makes our text of the original's.
 
 mod check;
 mod diagnostic;

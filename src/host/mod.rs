@@ -3,6 +3,8 @@
 //! Everything that is made has its line in the [`manifest`] before it is made, and is taken back by that line alone. Only these commands,
 //! which an administrator types, run other programs of the host; the agent never does. With a root that is not `/` they write files
 //! below it and run nothing: that is how an image is made.
+//!
+//! [`import`] takes over what Microsoft's agent has on the host; it has a list of its own, for it is given back by itself.
 
 pub mod account;
 pub mod forward;
