@@ -1,5 +1,7 @@
 //! argv to a command: options, usage text, exit codes.
 
+mod check;
+mod collect_logs;
 mod control;
 mod ensure;
 mod import;
@@ -8,33 +10,37 @@ mod onboard;
 mod ring;
 mod run;
 mod sample;
+mod status;
 
-use crate::agent::paths::{self, Paths};
-use crate::agent::status;
-use crate::config::{self, Config, Destination, SyslogTable, files::HostFiles};
+use crate::config::SyslogTable;
 use crate::crypto;
 use crate::sys::{memory, process, signal};
 use crate::syslog::iso8601;
-use crate::upload::azure_ingestion::{self, Ingestion};
 #[cfg(feature = "fips")]
 use crate::upload::https;
 use crate::upload::items::rows::RowForm;
-use crate::upload::{fips::Standing, render};
+use crate::upload::render;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use getopts::{Matches, Options};
+use std::eprintln;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{eprintln, println};
 
 /// How a command ends. Source: sysexits(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, or nothing to do.
+    /// Done, or nothing to do. Of `check`: all passed.
     Ok = 0,
+    /// Of `check`: a warning. It ends as a monitoring plug-in does.
+    Warned = 1,
+    /// Of `check`: a failure.
+    Failed = 2,
+    /// Of `check`: nothing could be checked.
+    Unchecked = 3,
     /// Unknown option or combination.
     Usage = 64,
     /// The service said no for good.
@@ -65,6 +71,11 @@ impl Exit {
         Exit::Permission,
         Exit::Configuration,
     ];
+
+    /// How `check` ends with this code.
+    fn of_check(code: u8) -> Exit {
+        [Exit::Ok, Exit::Warned, Exit::Failed].get(usize::from(code)).copied().unwrap_or(Exit::Unchecked)
+    }
 
     /// The exit of this code; codes that are none of ours are "try again".
     fn from_code(code: u8) -> Exit {
@@ -101,8 +112,21 @@ const COMMANDS: &[Command] = &[
         purpose: "take over what Microsoft's agent knows, or give it back",
         run: import::command,
     },
-    Command { name: "check", purpose: "read the configuration and say what is wrong with it", run: check },
-    Command { name: "status", purpose: "what the running agent does, and what was lost and why", run: show_status },
+    Command {
+        name: "check",
+        purpose: "what is right and wrong on this host and on the way to the service",
+        run: check::command,
+    },
+    Command {
+        name: "status",
+        purpose: "whether omsd lives, when it last uploaded, and what was lost and why",
+        run: status::command,
+    },
+    Command {
+        name: "collect-logs",
+        purpose: "an archive for those who help, without secrets",
+        run: collect_logs::command,
+    },
     Command {
         name: "render",
         purpose: "raw syslog lines on standard input to the items that would be uploaded",
@@ -162,7 +186,7 @@ fn dispatch(arguments: &[String]) -> Exit {
 fn usage() -> String {
     let mut text = String::from("Usage: omsd COMMAND [options]\n\nCommands:\n");
     for command in COMMANDS {
-        text.push_str(&alloc::format!("    {:9}  {}\n", command.name, command.purpose));
+        text.push_str(&alloc::format!("    {:12}  {}\n", command.name, command.purpose));
     }
     text.push_str("\nEach command has -h. To see it work: omsd run --demo\n");
     text
@@ -220,104 +244,6 @@ fn ended(steps: impl FnOnce() -> Result<Exit, Exit>) -> Exit {
     steps().unwrap_or_else(|exit| exit)
 }
 
-fn check(arguments: &[String]) -> Exit {
-    let mut options = options();
-    root_option(&mut options);
-    options.optopt("c", "config", "configuration to check in place of ROOT/etc/opt/omsd/omsd.conf", "FILE");
-    options.optflag(
-        "",
-        "online",
-        "ask for a token and for each stream, without sending a record (out_azure_ingestion only)",
-    );
-    ended(|| {
-        let matches = parse(&options, "omsd check [options]", arguments)?;
-        no_free(&matches)?;
-        let root = root_of(&matches);
-        let installed = Paths::below(&root).place(paths::CONFIG);
-        let path = matches.opt_str("config").map_or(installed, PathBuf::from);
-        let (config, diagnostics) = match config::parse(&mut HostFiles::new(&root), &path.to_string_lossy()) {
-            Ok((config, warnings)) => (Some(config), warnings),
-            Err(errors) => (None, errors),
-        };
-        diagnostics.iter().for_each(|diagnostic| say(&alloc::format!("{diagnostic}\n")));
-        let exit = config.as_ref().map_or(Exit::Configuration, check_fips);
-        let verdict = if exit == Exit::Ok { "can be used" } else { "cannot be used" };
-        say(&alloc::format!("{} {verdict}\n", path.display()));
-        match config {
-            Some(config) if exit == Exit::Ok && matches.opt_present("online") => Ok(probe(&root, &config)),
-            _ => Ok(exit),
-        }
-    })
-}
-
-/// Goes the way of a request to each data collection rule.
-fn probe(root: &Path, config: &Config) -> Exit {
-    let rules = config.targets.iter().filter_map(|target| match &target.destination {
-        Destination::AzureIngestion(settings) => Some((&target.name, settings)),
-        _ => None,
-    });
-    let mut exit = Exit::Ok;
-    for (name, settings) in rules {
-        if config.targets.len() > 1 {
-            say(&alloc::format!("{name}:\n"));
-        }
-        if !show_steps(Ingestion::new(root, settings).probe()) {
-            exit = Exit::TryAgain;
-        }
-    }
-    exit
-}
-
-/// Says how this build and this host stand to FIPS, if there is anything to say; with a configuration that uploads it decides.
-fn check_fips(config: &Config) -> Exit {
-    let standing = Standing::ask();
-    if !standing.is_ordinary() {
-        say(&alloc::format!("{standing}\n"));
-    }
-    match standing.permit(config.allow_non_fips) {
-        Err(refused) if config.uploads() => {
-            say(&alloc::format!("{refused}\n"));
-            Exit::from_code(refused.exit_code())
-        }
-        _ => Exit::Ok,
-    }
-}
-
-/// Whether all went well.
-fn show_steps(steps: Vec<azure_ingestion::Step>) -> bool {
-    let well = steps.iter().all(|(_, result)| result.is_ok());
-    for (step, result) in steps {
-        let (mark, text) = match result {
-            Ok(text) => ("ok", text),
-            Err(text) => ("FAILED", text),
-        };
-        say(&alloc::format!("{mark:6} {step}: {text}\n"));
-    }
-    well
-}
-
-fn show_status(arguments: &[String]) -> Exit {
-    let mut options = options();
-    root_option(&mut options);
-    options.optflag("", "json", "the status file as it is");
-    ended(|| {
-        let matches = parse(&options, "omsd status [options]", arguments)?;
-        no_free(&matches)?;
-        let paths = Paths::below(&root_of(&matches));
-        let (text, status) = status::read(&paths).map_err(|error| {
-            let path = paths.status();
-            eprintln!("omsd: {}: {error}; an agent writes it when it starts", path.display());
-            if error.kind() == io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::TryAgain }
-        })?;
-        if matches.opt_present("json") {
-            println!("{text}")
-        } else {
-            say(&status.describe())
-        }
-        Ok(if status.is_alive() { Exit::Ok } else { Exit::TryAgain })
-    })
-}
-
 fn render_lines(arguments: &[String]) -> Exit {
     let mut options = options();
     options.optopt("", "as", "the destination's form: oms (default), ingestion or ingestion-cef", "FORM");
@@ -354,16 +280,20 @@ fn version(arguments: &[String]) -> Exit {
     ended(|| {
         let matches = parse(&options(), "omsd version", arguments)?;
         no_free(&matches)?;
-        say(&alloc::format!(
-            "omsd {} ({}-{}{})\n{}",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::ARCH,
-            if cfg!(target_env = "musl") { "linux-musl" } else { "linux" },
-            if cfg!(feature = "fips") { ", FIPS build" } else { "" },
-            about_module(),
-        ));
+        say(&version_text());
         Ok(Exit::Ok)
     })
+}
+
+fn version_text() -> String {
+    alloc::format!(
+        "omsd {} ({}-{}{})\n{}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        if cfg!(target_env = "musl") { "linux-musl" } else { "linux" },
+        if cfg!(feature = "fips") { ", FIPS build" } else { "" },
+        about_module(),
+    )
 }
 
 /// What the module says of itself, and what may be said of it.

@@ -25,6 +25,7 @@
 //! | [`crypto`] | the one door to the cryptographic module | has a second way to do it |
 //! | [`agent`] | the loop, the deadlines, the loss report, the lock and who asks its holder for something; alone joins two rooms | parses hostile bytes |
 //! | [`host`] | installs, supervises, removes: each thing has its line in a manifest first | asks a question, uses the network |
+//! | [`check`] | `omsd check`: looks at everything, judges what it sees, packs an archive for support | changes anything |
 //! | [`sys`] | poll, signals, sockets, clocks: the only `unsafe` | decides anything |
 //! | [`limits`] | every bound on memory, disk and time | |
 //!
@@ -32,7 +33,8 @@
 //! `→ sys → libc`. [`upload`] and [`onboard`] also go `→ crypto`, which goes to ring or to
 //! AWS-LC, and [`cli`] asks it its name. Of [`collect`], [`config`] and [`record`] know the catalogue: objects and the names of their counters.
 //! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
-//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`agent`] asks [`onboard`] which operating
+//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`check`] looks into every room, and only [`cli`]
+//! knows of it; [`agent`] asks [`onboard`] which operating
 //! system this is, for the heartbeat, and has a child of its own look after the identity, which takes keys and TLS. [`host`], behind
 //! [`cli`] like the agent, asks [`agent`] who holds the lock; it alone runs other programs.
 //!
@@ -55,6 +57,8 @@ pub mod limits;
 
 #[cfg(feature = "std")]
 pub mod agent;
+#[cfg(feature = "std")]
+pub mod check;
 #[cfg(feature = "std")]
 pub mod cli;
 pub mod collect;

@@ -236,6 +236,30 @@ pub const ANSWER_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reason that travel from the child to the parent and into the log.
 pub const REASON_BYTES_MAX: usize = 256;
 
+/// Time for all of `omsd check`.
+pub const CHECK_MS_MAX: u64 = 58_000;
+/// Time for one of its looks at this host.
+pub const CHECK_LOOK_MS_MAX: u64 = 5_000;
+/// Time for its way to all destinations.
+pub const CHECK_WAY_MS_MAX: u64 = 30_000;
+/// Time that its message has from the syslog daemon to the ring.
+pub const CHECK_LOOP_MS_MAX: u64 = 10_000;
+/// Time for one of its requests, ...
+pub const CHECK_REQUEST_MS_MAX: u64 = 25_000;
+/// ... until the connection stands, ...
+pub const CHECK_CONNECT_MS_MAX: u64 = 10_000;
+/// ... and until the answer is there.
+pub const CHECK_ANSWER_MS_MAX: u64 = 10_000;
+/// Bytes of one file of another program's configuration that are looked at.
+pub const CHECK_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Such files, and processes and their descriptors, that are looked at.
+pub const CHECK_NAMES_MAX: usize = 4096;
+
+/// Bytes of the archive of `omsd collect-logs`, and of one text in it.
+pub const ARCHIVE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// See `ARCHIVE_BYTES_MAX`.
+pub const ARCHIVE_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Perf sources in one configuration.
 pub const PERF_SOURCES_MAX: usize = 64;
 /// Instances in one record of a sample; more go into another record. Bounds what a record grows to when it is rendered.
@@ -312,5 +336,8 @@ const _: () = assert!(REQUEST_MS_MAX < UPLOAD_MS_MAX);
 const _: () = assert!(PROXY_TLS_MS_MAX < CONNECT_MS_MAX);
 const _: () = assert!(6 * LOOKUP_STEP_MS < LOOKUP_MS_MAX); // three name servers, each asked twice
 const _: () = assert!(CONNECT_MS_MAX + ANSWER_MS_MAX + ANSWER_BODY_MS_MAX < REQUEST_MS_MAX);
+const _: () = assert!(CHECK_WAY_MS_MAX + CHECK_LOOP_MS_MAX + 3 * CHECK_LOOK_MS_MAX < CHECK_MS_MAX);
+const _: () = assert!(CHECK_CONNECT_MS_MAX + CHECK_ANSWER_MS_MAX < CHECK_REQUEST_MS_MAX);
+const _: () = assert!(CHECK_REQUEST_MS_MAX < CHECK_WAY_MS_MAX);
 const _: () = assert!(REMOTE_MAX * 56 < 64 * 1024); // answers of seven numbers each
 const _: () = assert!(ANSWER_HEADER_BYTES_MAX < HTTP_BUFFER_BYTES); // a full buffer is an error, not a stall

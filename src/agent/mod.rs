@@ -19,7 +19,7 @@ mod start;
 pub mod status;
 mod uploader;
 
-pub use start::{Settings, StartError, load, load_for_background, start};
+pub use start::{Settings, StartError, describe, load, load_for_background, start};
 
 use crate::config::files::Digest;
 use crate::config::{Config, Destination, LogLevel, Target};

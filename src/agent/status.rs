@@ -10,6 +10,7 @@ use crate::limits::STATUS_FRESH_MS;
 use crate::ring::disk::DiskRing;
 use crate::ring::{Counters, flow};
 use crate::sys::{clock, file};
+use crate::syslog::iso8601;
 use crate::upload::Stream;
 use crate::upload::fips::Standing;
 use crate::upload::times;
@@ -66,6 +67,8 @@ pub struct Status {
     pub streams: Vec<StreamStatus>,
     /// The other destinations, where there are several.
     pub others: Vec<DestinationStatus>,
+    /// Wall clock when a loss was last noticed, to [`crate::limits::STATUS_MS`]; none since the start, if there is none.
+    pub last_loss: Option<String>,
 }
 
 /// Deliveries to one destination, and its account: `destination`, `upload` and `streams` as in [`Status`].
@@ -190,6 +193,9 @@ pub struct Writer {
     boot_id: String,
     started_us: u64,
     written_ms: u64,
+    /// Records lost when the file was last written; `None`: it was not.
+    lost: Option<u64>,
+    last_loss_us: u64,
 }
 
 impl Writer {
@@ -202,6 +208,8 @@ impl Writer {
             boot_id: lock::boot_id(),
             started_us: clock::wall_us(),
             written_ms: 0,
+            lost: None,
+            last_loss_us: 0,
         }
     }
 
@@ -222,8 +230,13 @@ impl Writer {
     ) -> io::Result<()> {
         self.written_ms = now_ms;
         let pending = ring.pending_total();
-        let mut destinations = uploaders.iter().map(|uploader| of_destination(uploader, ring, now_ms));
-        let first = destinations.next().ok_or(io::ErrorKind::NotFound)?;
+        let mut destinations: Vec<DestinationStatus> =
+            uploaders.iter().map(|uploader| of_destination(uploader, ring, now_ms)).collect();
+        self.note_losses(
+            destinations.iter().flat_map(|destination| &destination.streams).map(StreamStatus::lost).sum(),
+        );
+        let others = destinations.split_off(destinations.len().min(1));
+        let first = destinations.pop().ok_or(io::ErrorKind::NotFound)?;
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_string(),
             pid: std::process::id(),
@@ -250,9 +263,20 @@ impl Writer {
             identities: keepers.iter().map(of_identity).collect(),
             upload: first.upload,
             streams: first.streams,
-            others: destinations.collect(),
+            others,
+            last_loss: Some(time(self.last_loss_us)).filter(|moment| !moment.is_empty()),
         };
         file::write_often(&self.path, json::to_string(&status).as_bytes(), MODE)
+    }
+}
+
+impl Writer {
+    /// What was lost before the start is in the ring's account, but has no time.
+    fn note_losses(&mut self, lost: u64) {
+        if self.lost.is_some_and(|before| lost > before) {
+            self.last_loss_us = clock::wall_us();
+        }
+        self.lost = Some(lost);
     }
 }
 
@@ -327,34 +351,63 @@ pub fn read(paths: &Paths) -> io::Result<(String, Status)> {
 impl Status {
     /// Whether the agent that wrote this still runs, as far as the file tells: same boot, young enough.
     pub fn is_alive(&self) -> bool {
-        let age_ms = clock::monotonic_ms().saturating_sub(self.monotonic_ms);
-        self.state != STOPPED && lock::boot_id() == self.boot_id && age_ms < STATUS_FRESH_MS
+        self.state != STOPPED && self.is_of_this_boot() && self.age_ms() < STATUS_FRESH_MS
     }
 
-    /// For a person.
-    pub fn describe(&self) -> String {
+    /// Whether the host was not started again since this was written.
+    pub fn is_of_this_boot(&self) -> bool {
+        lock::boot_id() == self.boot_id
+    }
+
+    /// Milliseconds since this was written, in the same boot.
+    pub fn age_ms(&self) -> u64 {
+        clock::monotonic_ms().saturating_sub(self.monotonic_ms)
+    }
+
+    /// Every destination: its name, its deliveries, its streams.
+    pub fn destinations(&self) -> impl Iterator<Item = (&str, &UploadStatus, &[StreamStatus])> {
+        let others =
+            self.others.iter().map(|other| (other.destination.as_str(), &other.upload, other.streams.as_slice()));
+        core::iter::once((self.destination.as_str(), &self.upload, self.streams.as_slice())).chain(others)
+    }
+
+    /// For a person: is it alive, when did it last upload, what did it lose; then the rest. `now_us`: wall clock.
+    pub fn describe(&self, now_us: u64) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = self.describe_into(&mut text);
+        let _ = self.describe_into(&mut text, now_us);
         text
     }
 
-    fn describe_into(&self, text: &mut String) -> core::fmt::Result {
+    fn describe_into(&self, text: &mut String, now_us: u64) -> core::fmt::Result {
+        let pid = self.pid;
         let state = match (self.is_alive(), self.state.as_str()) {
-            (true, _) => format!("running, process {}", self.pid),
-            (false, STOPPED) => format!("stopped at {}", self.written),
-            (false, _) => format!("not running: last heard of at {} as process {}", self.written, self.pid),
+            (true, _) => format!("running for {}, process {pid}", since(&self.started, now_us)),
+            (false, STOPPED) => format!("stopped {} ago", since(&self.written, now_us)),
+            (false, _) => format!("not running: last heard of {} ago, as process {pid}", since(&self.written, now_us)),
         };
-        writeln!(text, "omsd {}: {state}, started {}", self.version, self.started)?;
-        writeln!(text, "{}", self.fips)?;
+        writeln!(text, "omsd {}: {state}", self.version)?;
+        for (name, upload, _) in self.destinations() {
+            upload.describe_into(name, now_us, text)?;
+        }
+        let lost: u64 = self.destinations().flat_map(|(.., streams)| streams).map(StreamStatus::lost).sum();
+        match (lost, &self.last_loss) {
+            (0, _) => writeln!(text, "lost: nothing")?,
+            (lost, None) => writeln!(text, "lost: {lost} records, none since the start")?,
+            (lost, Some(last)) => writeln!(text, "lost: {lost} records, the last {} ago", since(last, now_us))?,
+        }
         let ring = &self.ring;
         let pct = ring.pending_bytes * 100 / ring.bytes.max(1);
-        writeln!(
-            text,
-            "ring: {}, {} records waiting, {pct} % of {} bytes",
-            ring.path, ring.pending_records, ring.bytes
-        )?;
-        writeln!(text, "connections: {} open, {} had to wait", self.connections, self.turned_away)?;
+        writeln!(text, "ring: {} records wait, {pct} % of {} ({})", ring.pending_records, size(ring.bytes), ring.path)?;
+        for (name, _, streams) in self.destinations() {
+            if !self.others.is_empty() {
+                writeln!(text, "{name}:")?;
+            }
+            streams.iter().try_for_each(|stream| stream.describe_into(text))?;
+        }
+        if self.connections + self.turned_away > 0 {
+            writeln!(text, "connections: {} open, {} had to wait", self.connections, self.turned_away)?;
+        }
         let SamplesStatus { taken, failed, empty } = self.samples;
         if taken + failed + empty > 0 {
             writeln!(text, "samples: {taken} taken, {failed} failed, {empty} without an instance that is wanted")?;
@@ -369,51 +422,64 @@ impl Status {
                 writeln!(text, "  {}", identity.reason)?;
             }
         }
-        describe_destination(&self.destination, &self.upload, &self.streams, text)?;
-        for other in &self.others {
-            describe_destination(&other.destination, &other.upload, &other.streams, text)?;
-        }
-        Ok(())
+        writeln!(text, "fips: {}", self.fips)
     }
 }
 
-fn describe_destination(
-    name: &str,
-    upload: &UploadStatus,
-    streams: &[StreamStatus],
-    text: &mut String,
-) -> core::fmt::Result {
-    match upload.last_success.as_str() {
-        "" => writeln!(text, "upload ({name}): nothing delivered since the start")?,
-        moment => writeln!(
-            text,
-            "upload ({name}): last success {moment}, {} requests, {} bytes sent for {} bytes of records",
-            upload.requests, upload.wire_bytes, upload.body_bytes
-        )?,
+/// The time from a moment of the file to now.
+fn since(moment: &str, now_us: u64) -> String {
+    let moment_us = iso8601::unix_us(moment).and_then(|us| u64::try_from(us).ok());
+    moment_us.map_or_else(|| String::from("an unknown time"), |us| span(now_us.saturating_sub(us) / 1_000_000))
+}
+
+/// Seconds for a person: the two largest units.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
     }
-    if upload.ambiguous > 0 {
-        let count = upload.ambiguous;
-        writeln!(
-            text,
-            "  {count} requests without an answer that may have been taken: their records may be there twice"
-        )?;
+}
+
+/// Bytes for a person: one digit behind the point.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
     }
-    if upload.last_failure > upload.last_success {
-        writeln!(text, "  failing: {} at {}", upload.last_reason, upload.last_failure)?;
+    let (mut tenths, mut unit) = (u128::from(bytes) * 10 / 1024, 0);
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        (tenths, unit) = (tenths / 1024, unit + 1);
     }
-    for stream in streams {
-        writeln!(
-            text,
-            "{}: {} received = {} sent + {} waiting + {} lost",
-            stream.name,
-            stream.received,
-            stream.sent,
-            stream.pending,
-            stream.lost()
-        )?;
-        stream.describe_losses(text)?;
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+impl UploadStatus {
+    fn describe_into(&self, name: &str, now_us: u64, text: &mut String) -> core::fmt::Result {
+        match self.last_success.as_str() {
+            "" => writeln!(text, "upload ({name}): none since the start")?,
+            moment => writeln!(
+                text,
+                "upload ({name}): the last {} ago; {} requests, {} sent for {} of records",
+                since(moment, now_us),
+                self.requests,
+                size(self.wire_bytes),
+                size(self.body_bytes)
+            )?,
+        }
+        if self.ambiguous > 0 {
+            let count = self.ambiguous;
+            writeln!(
+                text,
+                "  {count} requests without an answer that may have been taken: their records may be there twice"
+            )?;
+        }
+        if self.last_failure > self.last_success {
+            writeln!(text, "  failed {} ago: {}", since(&self.last_failure, now_us), self.last_reason)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl StreamStatus {
@@ -422,7 +488,16 @@ impl StreamStatus {
         self.overwritten + self.corrupt + self.refused + self.discarded + self.dropped
     }
 
-    fn describe_losses(&self, text: &mut String) -> core::fmt::Result {
+    fn describe_into(&self, text: &mut String) -> core::fmt::Result {
+        writeln!(
+            text,
+            "{}: {} received = {} sent + {} waiting + {} lost",
+            self.name,
+            self.received,
+            self.sent,
+            self.pending,
+            self.lost()
+        )?;
         let counters = Counters {
             overwritten: self.overwritten,
             corrupt: self.corrupt,
@@ -443,5 +518,71 @@ impl StreamStatus {
             writeln!(text, "  {} failures in a row, next attempt in {} s", self.attempts, self.next_attempt_in_s)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_are_for_people() {
+        for (seconds, expected) in [(0, "0 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (93_600, "1 d 2 h")] {
+            assert_eq!(span(seconds), expected);
+        }
+        for (bytes, expected) in
+            [(1023, "1023 bytes"), (1536, "1.5 KiB"), (10 << 20, "10.0 MiB"), (u64::MAX, "16777215.9 TiB")]
+        {
+            assert_eq!(size(bytes), expected);
+        }
+    }
+
+    /// What an agent of another boot wrote at midnight.
+    fn status(change: impl FnOnce(&mut Status)) -> Status {
+        let text = r#"{"version":"0.1.0","pid":7,"boot_id":"x","monotonic_ms":0,"started":"2026-11-23T00:00:00.000Z",
+            "written":"2026-11-23T00:01:00.000Z","state":"running","destination":"out_oms","fips":"standard build",
+            "ring":{"path":"/ring","bytes":1048576,"pending_bytes":104858,"pending_records":3},"connections":0,"turned_away":0,
+            "samples":{"taken":0,"failed":0,"empty":0},
+            "upload":{"last_success":"2026-11-23T00:00:30.000Z","last_failure":"","last_status":0,"last_reason":"","requests":2,
+            "ambiguous":0,"body_bytes":2048,"wire_bytes":100},"identities":[],
+            "streams":[{"name":"syslog","received":9,"sent":6,"pending":3,"overwritten":0,"corrupt":0,"refused":0,"discarded":0,
+            "dropped":0,"sent_again":0,"cut":0,"malformed":0,"attempts":0,"next_attempt_in_s":0}],"others":[]}"#;
+        let mut status = json::from_str(text).expect("a status file");
+        change(&mut status);
+        status
+    }
+
+    #[test]
+    fn the_first_lines_say_whether_it_lives_when_it_sent_and_what_it_lost() {
+        let now_us = u64::try_from(iso8601::unix_us("2026-11-23T00:02:00Z").unwrap()).unwrap();
+        let lines = |status: Status| status.describe(now_us).lines().take(3).map(String::from).collect::<Vec<_>>();
+        let sent = "upload (out_oms): the last 1 min 30 s ago; 2 requests, 100 bytes sent for 2.0 KiB of records";
+        let gone = "omsd 0.1.0: not running: last heard of 1 min 0 s ago, as process 7";
+        assert_eq!(lines(status(|_| ())), [gone, sent, "lost: nothing"]);
+        let stopped = lines(status(|it| it.state = "stopped".into()));
+        assert_eq!(stopped[0], "omsd 0.1.0: stopped 1 min 0 s ago");
+        let lost = lines(status(|it| {
+            it.streams[0].overwritten = 4;
+            it.last_loss = Some("2026-11-23T00:00:59Z".into());
+        }));
+        assert_eq!(lost[2], "lost: 4 records, the last 1 min 1 s ago");
+        let failing = lines(status(|it| {
+            it.upload.last_failure = "2026-11-23T00:00:50.000Z".into();
+            it.upload.last_reason = "the service is busy (503)".into();
+        }));
+        assert_eq!(failing[2], "  failed 1 min 10 s ago: the service is busy (503)");
+        let silent = lines(status(|it| it.upload.last_success.clear()));
+        assert_eq!(silent[1], "upload (out_oms): none since the start");
+    }
+
+    #[test]
+    fn a_loss_has_a_time_only_if_it_came_after_the_start() {
+        let mut writer = Writer::new(&Paths::below(Path::new("/x")), Path::new("/ring"), &Standing::ask());
+        writer.note_losses(5);
+        assert_eq!(writer.last_loss_us, 0);
+        writer.note_losses(5);
+        assert_eq!(writer.last_loss_us, 0);
+        writer.note_losses(6);
+        assert!(writer.last_loss_us > 0);
     }
 }

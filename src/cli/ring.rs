@@ -50,7 +50,8 @@ fn unreadable(path: &Path, error: &OpenError) -> Exit {
     Exit::StateIo
 }
 
-fn stream_name(number: u8) -> &'static str {
+/// A stream by its number in a frame.
+pub fn stream_name(number: u8) -> &'static str {
     Stream::from_number(number).map_or("unknown", Stream::name)
 }
 

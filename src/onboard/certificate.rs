@@ -132,8 +132,7 @@ fn time(unix_s: i64) -> Vec<u8> {
 
 /// When a certificate of ours ends, in seconds since 1970; `None` if the text holds none, or one of a kind we do not write.
 pub fn expiry_unix_s(certificate_pem: &str) -> Option<i64> {
-    let body: String = certificate_pem.lines().filter(|line| !line.starts_with('-')).map(str::trim).collect();
-    let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
+    let der = der(certificate_pem)?;
     // Validity: a SEQUENCE of two UTCTimes of 13 characters. Nothing in front of it in our certificates reads so.
     let start = der.windows(4).position(|bytes| bytes == [0x30, 30, 0x17, 13])?;
     let text = core::str::from_utf8(der.get(start + 19..start + 31)?).ok()?;
@@ -149,6 +148,12 @@ pub fn expiry_unix_s(certificate_pem: &str) -> Option<i64> {
         us: 0,
     };
     ((1..=12).contains(&end.month) && (1..=31).contains(&end.day)).then(|| end.unix_s_as_utc())
+}
+
+/// The bytes of a file with one certificate; `None` if it holds no base64.
+pub fn der(certificate_pem: &str) -> Option<Vec<u8>> {
+    let body: String = certificate_pem.lines().filter(|line| !line.starts_with('-')).map(str::trim).collect();
+    base64::engine::general_purpose::STANDARD.decode(body).ok()
 }
 
 /// Lines of 64 characters between `BEGIN` and `END`. Source: RFC 7468.

@@ -8,12 +8,12 @@ pub mod token;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use std::path::Path;
 
 use super::https::{Answer, Client, HttpsError, Limits, Options};
 use super::members::{member, plain};
 use super::oms::{self, USER_AGENT, clock_is_set, read_proxy, request_id, rooted};
+use super::probe::Probe;
 use super::rows::Door;
 use super::{Outcome, Stream, Verdict};
 use crate::config::{AzureIngestion, RowNames, RowSettings};
@@ -50,6 +50,11 @@ pub fn root_rows(root: &Path, rows: &mut RowSettings) {
     }
 }
 
+/// Times of a request with rows.
+pub fn limits() -> Limits {
+    Limits { request_ms: ROWS_REQUEST_MS_MAX, ..Limits::default() }
+}
+
 /// What a stream's records are called there.
 pub fn name_of(stream: Stream, names: &RowNames) -> &str {
     match stream {
@@ -61,14 +66,13 @@ pub fn name_of(stream: Stream, names: &RowNames) -> &str {
 }
 
 /// A client for posting rows. The error is a sentence that names the file and what to do.
-pub fn open_client(rows: &RowSettings) -> Result<Client, String> {
+pub fn open_client(rows: &RowSettings, limits: Limits) -> Result<Client, String> {
     let options = Options {
         ca_file: (!rows.ca_file.is_empty()).then(|| Path::new(&rows.ca_file)),
         proxy: read_proxy(&rows.proxy_conf)?,
         no_proxy: &rows.no_proxy,
         ..Options::default()
     };
-    let limits = Limits { request_ms: ROWS_REQUEST_MS_MAX, ..Limits::default() };
     Client::with_limits(options, limits).map_err(|error| error.to_string())
 }
 
@@ -86,7 +90,7 @@ impl Door for Ingestion {
         if !clock_is_set(now_unix_s) {
             return Outcome::new(Verdict::Later, oms::CLOCK_NOT_SET.to_owned());
         }
-        let client = match self.client.take().map_or_else(|| open_client(&self.settings.rows), Ok) {
+        let client = match self.client.take().map_or_else(|| open_client(&self.settings.rows, limits()), Ok) {
             Ok(client) => client,
             Err(reason) => return Outcome::new(Verdict::Later, reason),
         };
@@ -99,58 +103,37 @@ impl Door for Ingestion {
     }
 }
 
-/// One step of a look at the service: its name, and what it gave or what is wrong.
-pub type Step = (String, Result<String, String>);
-
 impl Ingestion {
-    /// Goes the way of a request, step by step, without sending a row: name, TCP and TLS of both endpoints, token, rule, role and each
-    /// stream. Ends behind a step without which the next makes no sense.
-    pub fn probe(&mut self) -> Vec<Step> {
-        let now_unix_s = i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0);
-        let mut steps: Vec<Step> = Vec::new();
-        let client = match open_client(&self.settings.rows) {
-            Ok(client) => client,
-            Err(reason) => return Vec::from([("files".to_owned(), Err(reason))]),
-        };
-        match identity::ask(&self.settings, &client) {
-            Ok(given) => {
-                steps.push(("token".to_owned(), Ok(format!("good for {} s", given.life_s))));
-                self.keeper.keep(given, clock::monotonic_ms());
-            }
-            Err(outcome) => steps.push(("token".to_owned(), Err(outcome.reason))),
+    /// Goes the way of a request without sending a row: a token, the endpoint and, with a token, rule, role and each stream.
+    /// `now_unix_s`: wall clock. The error is a sentence about a file.
+    pub fn probe(&mut self, now_unix_s: i64) -> Result<Probe, String> {
+        let client = open_client(&self.settings.rows, Limits::CHECK)?;
+        let token = identity::ask(&self.settings, &client).map_err(|outcome| outcome.reason);
+        let has_token = token.map(|given| self.keeper.keep(given, clock::monotonic_ms()));
+        let (first, others) = (Stream::ALL[0], &Stream::ALL[1..]);
+        let answer = self.send(&client, first, b"[]");
+        let notes = client.notes();
+        let mut accepted = has_token.and_then(|()| match &answer {
+            Ok(answer) => self.knows(first, answer, now_unix_s),
+            Err(error) => Err(error.to_string()),
+        });
+        for &stream in others {
+            accepted = accepted.and_then(|_| match self.send(&client, stream, b"[]") {
+                Ok(answer) => self.knows(stream, &answer, now_unix_s),
+                Err(error) => Err(error.to_string()),
+            });
         }
-        for stream in Stream::ALL {
-            let name = name_of(stream, &self.settings.rows.names).to_owned();
-            match self.send(&client, stream, b"[]") {
-                Ok(answer) if self.keeper.bearer().is_empty() => {
-                    let said = format!(
-                        "answers ({}); whether it knows rule and streams, only a token can tell",
-                        answer.status
-                    );
-                    steps.push(("endpoint".to_owned(), Ok(said)));
-                    return steps;
-                }
-                Ok(answer) => {
-                    let outcome = judge(&answer, now_unix_s);
-                    // No rows are no good request: to say so, the service has to have found rule, role and stream.
-                    let found = outcome.verdict == Verdict::Sent || answer.status == 400;
-                    let said =
-                        if found { Ok("rule, role and stream are known".to_owned()) } else { Err(outcome.reason) };
-                    steps.push((name, said));
-                }
-                Err(error) => {
-                    let step = match error {
-                        HttpsError::NameNotFound { .. } => "name of the endpoint",
-                        HttpsError::NotReached { .. } | HttpsError::ProxyRefused { .. } => "TCP to the endpoint",
-                        HttpsError::Tls(_) => "TLS with the endpoint",
-                        _ => "answer of the endpoint",
-                    };
-                    steps.push((step.to_owned(), Err(error.to_string())));
-                    return steps;
-                }
-            }
+        let accepted = accepted.map(|()| "a token was given; rule, role and streams are known".to_owned());
+        Ok(Probe { notes, answer, accepted })
+    }
+
+    /// No rows are no good request: to say so, the service has to have found rule, role and stream.
+    fn knows(&self, stream: Stream, answer: &Answer, now_unix_s: i64) -> Result<(), String> {
+        let outcome = judge(answer, now_unix_s);
+        match outcome.verdict == Verdict::Sent || answer.status == 400 {
+            true => Ok(()),
+            false => Err(format!("{}: {}", name_of(stream, &self.settings.rows.names), outcome.reason)),
         }
-        steps
     }
 
     /// Posts with the token at hand; if that is not accepted, once more with a new one.

@@ -3,7 +3,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::path::Path;
 
@@ -11,10 +11,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::azure_ingestion::identity::read_private;
-use super::azure_ingestion::{name_of, not_answered, open_client, root_rows};
-use super::https::{Answer, Client};
+use super::azure_ingestion::{limits, name_of, not_answered, open_client, root_rows};
+use super::https::{Answer, Client, HttpsError, Limits};
 use super::members::{member, plain};
 use super::oms::{self, USER_AGENT, clock_is_set, rooted};
+use super::probe::{self, Probe};
 use super::rows::Door;
 use super::{Outcome, Stream, Verdict};
 use crate::config::DataCollector;
@@ -58,7 +59,7 @@ impl Door for Collector {
         if !clock_is_set(now_unix_s) {
             return Outcome::new(Verdict::Later, oms::CLOCK_NOT_SET.to_owned());
         }
-        let opened = self.client.take().map_or_else(|| open_client(&self.settings.rows), Ok);
+        let opened = self.client.take().map_or_else(|| open_client(&self.settings.rows, limits()), Ok);
         let (client, key) = match opened.and_then(|client| Ok((client, read_key(&self.settings.shared_key)?))) {
             Ok(both) => both,
             Err(reason) => return Outcome::new(Verdict::Later, reason),
@@ -70,6 +71,20 @@ impl Door for Collector {
             }
             Err(error) => not_answered(&error),
         }
+    }
+}
+
+impl Collector {
+    /// Posts no row. `now_unix_s`: wall clock. The error is a sentence about a file.
+    pub fn probe(&self, now_unix_s: i64) -> Result<Probe, String> {
+        let client = open_client(&self.settings.rows, Limits::CHECK)?;
+        let key = read_key(&self.settings.shared_key)?;
+        let answer = send(&self.settings, &client, &key, Stream::Heartbeat, b"[]", now_unix_s);
+        let accepted = match &answer {
+            Ok(answer) => probe::accepted(&judge(answer, now_unix_s)),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(Probe { notes: client.notes(), answer, accepted })
     }
 }
 
@@ -97,7 +112,7 @@ fn send(
     stream: Stream,
     body: &[u8],
     now_unix_s: i64,
-) -> Result<Answer, super::https::HttpsError> {
+) -> Result<Answer, HttpsError> {
     let date = http_date(now_unix_s);
     let authorization = format!("SharedKey {}:{}", settings.workspace_id, signature(key, body.len(), &date));
     let headers = [

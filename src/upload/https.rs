@@ -13,6 +13,7 @@ mod answer;
 mod error;
 mod line;
 mod names;
+mod notes;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
@@ -21,6 +22,7 @@ mod trust;
 pub use answer::{Answer, retry_after_s, unix_from_http_date};
 pub use error::{Hop, HttpsError, TlsFault};
 pub use line::tunnel_status;
+pub use notes::Notes;
 pub use tls::{fips, fitting_key};
 
 use alloc::borrow::ToOwned;
@@ -66,6 +68,16 @@ pub struct Limits {
     pub request_ms: u64,
 }
 
+impl Limits {
+    /// Of a request of `omsd check`, which somebody waits for.
+    pub const CHECK: Limits = Limits {
+        connect_ms: limits::CHECK_CONNECT_MS_MAX,
+        answer_ms: limits::CHECK_ANSWER_MS_MAX,
+        body_ms: limits::CHECK_ANSWER_MS_MAX,
+        request_ms: limits::CHECK_REQUEST_MS_MAX,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -80,6 +92,7 @@ impl Default for Limits {
 /// Posts to one or more servers, one request at a time; keeps the last connection for the next request.
 pub struct Client {
     agent: ureq::Agent,
+    notes: notes::Shared,
 }
 
 impl Client {
@@ -92,14 +105,16 @@ impl Client {
     /// As [`Client::new`], with other times.
     pub fn with_limits(options: Options, limits: Limits) -> Result<Client, HttpsError> {
         let roots = Arc::new(trust::roots(options.ca_file)?);
-        let tls = tls::configuration(roots.clone(), options.identity)?;
+        let notes = notes::Shared::default();
+        let tls = tls::configuration(roots.clone(), options.identity, Some(&notes))?;
         // The proxy is nobody whom our certificate concerns.
         let wants_tls = options.proxy.as_ref().is_some_and(|proxy| proxy.tls);
-        let proxy_tls = if wants_tls { Some(Arc::new(tls::configuration(roots, None)?)) } else { None };
-        let route = Arc::new(line::Route { proxy: options.proxy, no_proxy: options.no_proxy.to_owned() });
+        let proxy_tls = if wants_tls { Some(Arc::new(tls::configuration(roots, None, Some(&notes))?)) } else { None };
+        let route = line::Route { proxy: options.proxy, no_proxy: options.no_proxy.to_owned(), notes: notes.clone() };
+        let route = Arc::new(route);
         let connector = line::Connector { tls: Arc::new(tls), proxy_tls, route: route.clone() };
         let resolver = names::FirstHop { route };
-        Ok(Client { agent: ureq::Agent::with_parts(configuration(limits), connector, resolver) })
+        Ok(Client { agent: ureq::Agent::with_parts(configuration(limits), connector, resolver), notes })
     }
 
     /// Posts `body` to an `https://` URL and gives whatever the server answers, whatever its status. `Host`,
@@ -118,6 +133,11 @@ impl Client {
     ) -> Result<Answer, HttpsError> {
         let limit = Some(Duration::from_millis(request_ms));
         self.send(self.agent.post(url).config().timeout_global(limit).build(), headers, body)
+    }
+
+    /// What was seen on the way of the last connection.
+    pub fn notes(&self) -> Notes {
+        self.notes.notes()
     }
 
     fn send(

@@ -3,6 +3,7 @@
 //! [`schedule`], with [`chunk`] and [`backoff`], decides, without I/O; [`child`] forks, feeds and reaps; the rest runs only
 //! inside the child: [`items`] renders (its values: [`number`]), [`deflate`] compresses, [`https`] posts, one file per
 //! destination joins them: [`stdout`], [`oms`], and [`rows`] with its two doors, [`azure_ingestion`] and [`data_collector`].
+//! [`probe`] is what `omsd check` sends.
 
 pub mod admin_conf;
 #[cfg(feature = "std")]
@@ -29,6 +30,8 @@ pub mod members;
 pub mod number;
 #[cfg(feature = "std")]
 pub mod oms;
+#[cfg(feature = "std")]
+pub mod probe;
 pub mod proxy;
 #[cfg(feature = "std")]
 pub mod render;

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use super::admin_conf::{AdminConf, AdminConfError};
 use super::body::Body;
 use super::guid::random_guid;
-use super::https::{Answer, Client, HttpsError, Identity, Options};
+use super::https::{Answer, Client, HttpsError, Identity, Limits, Options};
+use super::probe::{self, Probe};
 use super::proxy::Proxy;
 use super::{Destination, Outcome, Stream, Verdict};
 use crate::config::OmsFiles;
@@ -126,12 +127,18 @@ impl Oms {
         }
         // A renewed certificate or another endpoint is used at once.
         let line = self.line.take().filter(|line| line.stamps == stamps(&self.files));
-        let line = match line.map_or_else(|| Line::open(&self.files), Ok) {
+        let line = match line.map_or_else(|| Line::open(&self.files, Limits::default()), Ok) {
             Ok(line) => line,
             Err(reason) => return Outcome::new(Verdict::Later, reason),
         };
-        let answer = line.post(self.attempt, self.files.compress, wire);
-        let judged = answer.map_or_else(|outcome| outcome, |answer| judge(&answer, now_unix_s));
+        let judged = match line.post(self.attempt, self.files.compress, wire) {
+            Ok(answer) => judge(&answer, now_unix_s),
+            Err(error) => Outcome {
+                broke: error == HttpsError::ClosedEarly,
+                ambiguous: error.is_ambiguous(),
+                ..Outcome::new(Verdict::Later, error.to_string())
+            },
+        };
         if judged.verdict != Verdict::Later {
             self.line = Some(line);
         }
@@ -139,15 +146,29 @@ impl Oms {
     }
 }
 
+/// Posts no record, by these files below `root`: `now_unix_s` is the wall clock. The error is a sentence about a file.
+pub fn probe(root: &Path, files: &OmsFiles, now_unix_s: i64) -> Result<Probe, String> {
+    let files = below(root, files);
+    let line = Line::open(&files, Limits::CHECK)?;
+    let mut body = Body::new(files.compress);
+    body.begin(Stream::Syslog);
+    let answer = line.post(0, files.compress, body.finish().unwrap_or_default());
+    let accepted = match &answer {
+        Ok(answer) => probe::accepted(&judge(answer, now_unix_s)),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(Probe { notes: line.client.notes(), answer, accepted })
+}
+
 impl Line {
     /// Reads all files, again if one was replaced meanwhile. The error is a sentence that names the file and what to do.
-    fn open(files: &OmsFiles) -> Result<Line, String> {
+    fn open(files: &OmsFiles, limits: Limits) -> Result<Line, String> {
         let before = stamps(files);
-        let line = Line::read(files, before);
-        if before == stamps(files) { line } else { Line::read(files, stamps(files)) }
+        let line = Line::read(files, before, limits);
+        if before == stamps(files) { line } else { Line::read(files, stamps(files), limits) }
     }
 
-    fn read(files: &OmsFiles, stamps: Stamps) -> Result<Line, String> {
+    fn read(files: &OmsFiles, stamps: Stamps, limits: Limits) -> Result<Line, String> {
         let text = |path: &str| read_identity(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let identity = AdminConf::parse(&text(&files.omsadmin_conf)?).map_err(|AdminConfError::Missing(key)| {
             format!("{} has no {key}: this agent is not onboarded, run omsd onboard", files.omsadmin_conf)
@@ -155,17 +176,18 @@ impl Line {
         let proxy = read_proxy(&files.proxy_conf)?;
         let certificate = read_identity(&files.certificate)?;
         let mut key = read_identity(&files.key)?;
-        let client = Client::new(Options {
+        let options = Options {
             identity: Some(Identity { certificate_pem: &certificate, key_pem: &key }),
             ca_file: (!files.ca_file.is_empty()).then(|| Path::new(&files.ca_file)),
             proxy,
             no_proxy: &files.no_proxy,
-        });
+        };
+        let client = Client::with_limits(options, limits);
         sys::wipe(&mut key);
         Ok(Line { client: client.map_err(|error| error.to_string())?, identity, stamps })
     }
 
-    fn post(&self, attempt: u32, compressed: bool, body: &[u8]) -> Result<Answer, Outcome> {
+    fn post(&self, attempt: u32, compressed: bool, body: &[u8]) -> Result<Answer, HttpsError> {
         let request_id = request_id();
         let attempt = attempt.to_string();
         let identity = &self.identity;
@@ -184,11 +206,7 @@ impl Line {
             Some(("x-ms-client-platform", "Linux")),
         ];
         let headers: Vec<(&str, &str)> = headers.into_iter().flatten().collect();
-        self.client.post(&identity.oms_endpoint, &headers, body).map_err(|error| Outcome {
-            broke: error == HttpsError::ClosedEarly,
-            ambiguous: error.is_ambiguous(),
-            ..Outcome::new(Verdict::Later, error.to_string())
-        })
+        self.client.post(&identity.oms_endpoint, &headers, body)
     }
 }
 

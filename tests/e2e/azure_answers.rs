@@ -1,7 +1,7 @@
 //! The Logs Ingestion API, or what stands in front of it, answers as it has answered others. Nothing is lost: what is put off arrives later, what is
 //! too large arrives in parts, of what is refused only the one record stays behind, and the operator is told what to do.
 
-use crate::harness::{Numbered, Omsd, Site, Source, at_the_same_time, run, send_over_tcp, wait_for, wait_until};
+use crate::harness::{Numbered, Omsd, Site, Source, at_the_same_time, send_over_tcp, wait_for, wait_until};
 use omsd::limits::RING_BYTES_DEFAULT;
 use omsd::ring::disk;
 use omsd::sys::clock;
@@ -228,36 +228,4 @@ fn hours_that_waited_go_in_requests_of_less_than_half_an_hour() {
     assert_eq!((seen.numbers.duplicates(), &seen.complaints[..]), (0, &[][..]));
     assert!(seen.requests_of(Route::Rows).all(|request| request.status < 300));
     assert!(seen.requests_of(Route::Rows).count() >= 10);
-}
-
-/// `omsd check --online` goes the way of a request and says at which step it ends, and what to do. It sends no row.
-#[test]
-fn check_says_where_the_way_ends() {
-    let site = Site::bare(Options::default());
-    site.configure_rows(&[Source::tcp()], "");
-    let checked = |code: i32, expected: &[&str]| {
-        let output = run(site.command("check").arg("--online"));
-        assert_eq!(output.code(), code, "{output:?}");
-        expected.iter().for_each(|line| assert!(output.stdout.contains(line), "{line} in {}", output.stdout));
-    };
-    checked(
-        0,
-        &[
-            "ok     token: good for 3599 s",
-            "ok     Custom-HostSyslog: rule, role and stream are known",
-            "ok     Custom-HostOperation",
-        ],
-    );
-    azure(&site, |it| it.role = false);
-    checked(75, &["ok     token", "FAILED Custom-HostSyslog: the identity may not send to this rule"]);
-    azure(&site, |it| it.role = true);
-    azure(&site, |it| _ = it.streams.remove("Custom-HostPerf"));
-    checked(75, &["ok     Custom-HostSyslog", "FAILED Custom-HostPerf: the service knows no such rule or stream"]);
-    azure(&site, |it| it.secret.push('x'));
-    checked(75, &["FAILED token: no token: https://", "AADSTS7000215: check tenant_id, client_id and the secret"]);
-    site.write_ca(Site::bare(Options::default()).standin.ca_pem());
-    checked(75, &["FAILED token: no token: https://", "FAILED TLS with the endpoint: the "]);
-    site.standin.close();
-    checked(75, &["FAILED TCP to the endpoint"]);
-    assert_eq!(site.standin.seen().rows.len(), 0);
 }

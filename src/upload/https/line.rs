@@ -19,7 +19,8 @@ use rustls::{ClientConfig, ClientConnection, Stream, StreamOwned};
 use ureq::http::Uri;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
 
-use super::{Hop, HttpsError, TlsFault};
+use super::notes::Shared;
+use super::{Hop, HttpsError, Notes, TlsFault};
 use crate::limits::{ANSWER_HEADER_BYTES_MAX, CONNECT_TRY_MS, HTTP_BUFFER_BYTES, PROXY_TLS_MS_MAX, REQUEST_MS_MAX};
 use crate::upload::proxy::{Proxy, goes_past};
 
@@ -30,6 +31,8 @@ pub(super) struct Route {
     pub proxy: Option<Proxy>,
     /// Hosts that are reached without it.
     pub no_proxy: String,
+    /// What is seen on the way.
+    pub notes: Shared,
 }
 
 impl Route {
@@ -62,18 +65,31 @@ impl ureq::unversioned::transport::Connector for Connector {
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Line>, ureq::Error> {
         let (host, port) = target(details.uri)?;
         let server = HostPort { host, port };
+        self.route.notes.note(Notes::begin);
         let deadline = deadline(details.timeout);
         let mut socket = match self.route.proxy_to(host) {
-            None => open(&details.addrs, &Hop { name: server.to_string(), is_proxy: false }, deadline)?,
+            None => self.open(&details.addrs, &Hop { name: server.to_string(), is_proxy: false }, deadline)?,
             Some(proxy) => self.open_by(proxy, &details.addrs, deadline, &server)?,
         };
         let conn = shake_hands(self.tls.clone(), host, &mut socket, "the TLS handshake")?;
+        self.route.notes.note_tls(&conn);
         let buffers = LazyBuffers::new(HTTP_BUFFER_BYTES, HTTP_BUFFER_BYTES);
         Ok(Some(Line { tls: StreamOwned::new(conn, socket), buffers }))
     }
 }
 
 impl Connector {
+    /// The first hop.
+    fn open(&self, addresses: &[SocketAddr], hop: &Hop, deadline: Instant) -> Result<Socket, HttpsError> {
+        let begun = Instant::now();
+        let socket = open(addresses, hop, deadline)?;
+        self.route.notes.note(|notes| {
+            notes.address = socket.stream.peer_addr().ok();
+            notes.connect_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        });
+        Ok(socket)
+    }
+
     /// A tunnel through the proxy that ends at the server.
     fn open_by(
         &self,
@@ -83,7 +99,7 @@ impl Connector {
         server: &HostPort,
     ) -> Result<Socket, HttpsError> {
         let hop = Hop { name: HostPort { host: &proxy.host, port: proxy.port }.to_string(), is_proxy: true };
-        let mut socket = open(addresses, &hop, deadline)?;
+        let mut socket = self.open(addresses, &hop, deadline)?;
         if let Some(tls) = &self.proxy_tls {
             // The original took the scheme for decoration: many a setting says https:// of a proxy without TLS. Where no password
             // is at stake it is taken as it is; the TLS with the server is verified all the same.
@@ -101,6 +117,7 @@ impl Connector {
             }
         }
         tunnel(&mut socket, proxy, hop, server)?;
+        self.route.notes.note(|notes| notes.tunnelled = true);
         Ok(socket)
     }
 }

@@ -54,10 +54,10 @@ impl Resolver for FirstHop {
         let server = target(uri)?;
         let proxy = self.route.proxy_to(server.0);
         let (host, port) = proxy.map_or(server, |proxy| (proxy.host.as_str(), proxy.port));
-        let found = find(host).map_err(|cause| {
-            let hop = Hop { name: host.to_owned(), is_proxy: proxy.is_some() };
-            HttpsError::NameNotFound { hop, cause }
-        })?;
+        let hop = Hop { name: host.to_owned(), is_proxy: proxy.is_some() };
+        self.route.notes.note(|notes| (notes.hop, notes.found) = (Some(hop.clone()), false));
+        let found = find(host).map_err(|cause| HttpsError::NameNotFound { hop, cause })?;
+        self.route.notes.note(|notes| notes.found = true);
         let mut addresses = self.empty();
         found.iter().take(ADDRESSES_MAX).for_each(|&address| addresses.push(SocketAddr::new(address, port)));
         Ok(addresses)

@@ -27,6 +27,26 @@ impl Rsyslog {
         Self(Relay::start("rsyslogd", relay))
     }
 
+    /// Starts it with the files of a root directory as of a host: its rules in `etc/rsyslog.d`, its socket `dev/log`.
+    #[track_caller]
+    pub fn start_in(root: &Path) -> Self {
+        let relay = |dir: &Path, port: u16| {
+            let (own, root) = (dir.display(), root.display());
+            let conf = format!(
+                "global(workDirectory=\"{own}\" net.enableDNS=\"off\")\nmodule(load=\"imtcp\")\n\
+                 module(load=\"imuxsock\" SysSock.Name=\"{root}/dev/log\")\n\
+                 input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\")\ninclude(file=\"{root}/etc/rsyslog.d/*.conf\")\n"
+            );
+            let file = PathBuf::from(format!("{root}/etc/rsyslog.conf"));
+            std::fs::create_dir_all(format!("{root}/dev")).expect("dev");
+            std::fs::write(&file, conf).expect("rsyslog.conf is written");
+            let mut command = Command::new(find("rsyslogd", "rsyslog"));
+            command.args(["-n", "-f"]).arg(file).arg("-i").arg(dir.join("pid"));
+            command
+        };
+        Self(Relay::start("rsyslogd", relay))
+    }
+
     /// Sends it lines, as a program would that logs over TCP.
     pub fn send(&self, lines: &str) {
         self.0.send(lines);

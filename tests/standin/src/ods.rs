@@ -110,7 +110,7 @@ fn inflate_zlib(body: &[u8], plain: &mut Vec<u8>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Parses the body and checks every item.
+/// Parses the body and checks every item; no items are a good request, which the original sends of an idle source.
 pub fn parse(plain: &[u8]) -> Result<Vec<Item>, Fault> {
     let text = std::str::from_utf8(plain).map_err(|error| malformed(format!("the body is not UTF-8: {error}")))?;
     let value: Value =
@@ -126,9 +126,6 @@ pub fn parse(plain: &[u8]) -> Result<Vec<Item>, Fault> {
     };
     let Some(Value::Array(items)) = body.remove("DataItems") else { return Err(malformed("DataItems is no array")) };
     let kind = kind(&data_type, &ip_name)?;
-    if items.is_empty() {
-        return Err(malformed("DataItems is empty"));
-    }
     let mut checked = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let Value::Object(fields) = item else { return Err(malformed(format!("item {index} is no object"))) };
