@@ -14,6 +14,7 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
+mod alone;
 mod bare_hosts;
 mod busybox;
 mod cron_by_the_minute;
@@ -23,6 +24,7 @@ mod interrupted;
 mod keepalive;
 mod keepalive_after_a_hang;
 mod listing;
+mod manual;
 mod once_loses_nothing;
 mod once_within_its_budget;
 mod stopped_and_reloaded;
