@@ -4,7 +4,6 @@ use super::{Finding, Scene, Tell, proc};
 use crate::agent::status;
 use crate::host::import;
 use crate::upload::fips::Standing;
-use crate::upload::guid::is_guid;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -152,12 +151,9 @@ fn original(scene: &Scene) -> Vec<String> {
         "/etc/sudoers.d/omsagent",
         "/etc/logrotate.d/omsagent",
     ];
-    let names = fs::read_dir(scene.paths.place(import::ORIGINAL)).into_iter().flatten().flatten();
-    let ids = names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_guid(name));
-    let agents = ids.filter_map(|id| import::process(&scene.root, &id)).map(|pid| ("omsagent", pid));
     let servers = proc::processes().into_iter().filter(|process| process.name == "omiserver");
-    let running = agents.chain(servers.map(|process| ("omiserver", process.pid)));
-    let running = running.map(|(name, pid)| format!("{name} runs (process {pid})"));
+    let servers = servers.map(|process| format!("omiserver runs (process {})", process.pid));
+    let running = import::running(&scene.root).into_iter().chain(servers);
     let files = FILES.iter().map(|path| scene.paths.place(path)).filter(|path| fs::symlink_metadata(path).is_ok());
     running.chain(files.map(|path| path.display().to_string())).collect()
 }
