@@ -14,7 +14,8 @@ use super::{Agent, Ended, deadline, status};
 use crate::config::files::Digest;
 use crate::config::{Destination, LogLevel};
 use crate::limits::{
-    MEMORY_BYTES_MAX, ONCE_BUDGET_S_MIN, ONCE_RUN_MS, ONCE_SPREAD_MS_MAX, ONCE_STUCK_RUNS, SAMPLE_GAP_MS_MAX,
+    CONFIG_TIME_MS_MAX, FLOWS_MAX, MEMORY_BYTES_MAX, ONCE_BUDGET_S_MIN, ONCE_RUN_MS, ONCE_SPREAD_MS_MAX,
+    ONCE_STUCK_RUNS, PROC_FILE_BYTES_MAX, SAMPLE_GAP_MS_MAX,
 };
 use crate::onboard::renewal::Errand;
 use crate::ring::flow;
@@ -28,6 +29,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use std::io::Read;
+use std::path::Path;
 
 /// Who may read what is remembered.
 const MODE: u32 = 0o600;
@@ -117,7 +119,7 @@ impl Memory {
             stuck: number("stuck").and_then(|runs: u64| runs.try_into().ok()).unwrap_or(0),
             visit_ms: number("visit").unwrap_or(0),
             renew_ms: number("renew").unwrap_or(0),
-            skipped: skipped.take(crate::limits::FLOWS_MAX).collect(),
+            skipped: skipped.take(FLOWS_MAX).collect(),
         }
     }
 
@@ -153,21 +155,28 @@ impl Memory {
     }
 }
 
+/// What an earlier run wrote down; empty if it cannot be read.
+fn remembered(path: &Path, bytes_max: u64) -> String {
+    let mut text = Vec::new();
+    let _ = file::open_to_look(path).and_then(|file| file.take(bytes_max).read_to_end(&mut text));
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// Whether a moment that an earlier run wrote down has come; one further ahead than it can have been is one of a clock set back.
 fn has_come(moment_ms: u64, now_ms: u64) -> bool {
-    now_ms >= moment_ms || moment_ms - now_ms > crate::limits::CONFIG_TIME_MS_MAX
+    now_ms >= moment_ms || moment_ms - now_ms > CONFIG_TIME_MS_MAX
 }
 
 impl Agent {
     /// Runs once, within the budget.
     pub fn run_once(mut self, mut signals: Signals, budget: Budget) -> Ended {
-        let mut memory = Memory::read(&self.remembered("once", MEMORY_BYTES_MAX));
+        let mut memory = Memory::read(&remembered(&self.paths.once(), MEMORY_BYTES_MAX));
         self.sample_once(&mut memory);
         let mut go_on = self.listen_until(budget.collect_until_ms(), &mut signals);
         self.close_sources();
         let kept = self.ring.commit().and_then(|()| self.ring.sync());
         if kept.is_ok() {
-            self.remember("once", &memory.text());
+            self.remember(&self.paths.once(), &memory.text());
         }
         let is_set = clock_is_set(i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0));
         if go_on && is_set {
@@ -178,7 +187,7 @@ impl Agent {
         }
         let waiting = self.ring.pending_total().records;
         let is_stuck = memory.note_waiting(waiting);
-        self.remember("once", &memory.text());
+        self.remember(&self.paths.once(), &memory.text());
         match self.stop(clock::monotonic_ms(), status::STOPPED) {
             Ended::Stopped if !is_set => Ended::Hindered(Hindrance::ClockNotSet),
             Ended::Stopped if is_stuck => Ended::Hindered(Hindrance::Stuck),
@@ -186,31 +195,20 @@ impl Agent {
         }
     }
 
-    fn remembered(&self, name: &str, bytes_max: u64) -> String {
-        let mut text = Vec::new();
-        let path = self.paths.once().with_file_name(name);
-        let _ = file::open_to_look(&path).and_then(|file| file.take(bytes_max).read_to_end(&mut text));
-        String::from_utf8_lossy(&text).into_owned()
-    }
-
     /// What cannot be written down is done again by the next run.
-    fn remember(&mut self, name: &str, text: &str) {
-        let written = file::write_often(&self.paths.once().with_file_name(name), text.as_bytes(), MODE);
-        if let Err(error) = written {
-            let path = self.paths.once();
-            let text = format_args!("{} and what is beside it: {error}", path.display());
-            self.log.limited(clock::monotonic_ms(), LogLevel::Warn, "memory", text);
+    fn remember(&self, path: &Path, text: &str) {
+        if let Err(error) = file::write_often(path, text.as_bytes(), MODE) {
+            self.log.line(LogLevel::Warn, format_args!("{}: {error}", path.display()));
         }
     }
 
     /// Takes the samples that are due, with rates since the last run, and leaves what the next one makes rates of.
     fn sample_once(&mut self, memory: &mut Memory) {
-        const FILE: &str = "sample";
         if self.config.perf.is_empty() {
             return;
         }
         let (now_ms, wall_ms) = (clock::monotonic_ms(), clock::wall_us() / 1000);
-        let saved = self.remembered(FILE, SAVED_BYTES_MAX);
+        let saved = remembered(&self.paths.sample(), SAVED_BYTES_MAX);
         let boot_id = lock::boot_id();
         let began = |line: &str| {
             let (boot, began_ms) = line.split_once(' ')?;
@@ -222,7 +220,7 @@ impl Agent {
         self.sampler.once(now_ms, wall_ms, memory.sampled_ms, saved);
         self.sample(now_ms);
         let next = self.sampler.save();
-        self.remember(FILE, &alloc::format!("{boot_id} {now_ms}\n{}", String::from_utf8_lossy(&next)));
+        self.remember(&self.paths.sample(), &alloc::format!("{boot_id} {now_ms}\n{}", String::from_utf8_lossy(&next)));
         memory.sampled_ms = Some(wall_ms);
     }
 
@@ -366,7 +364,7 @@ impl Agent {
 }
 
 /// Bytes of what a sample is saved in: four files of the kernel's.
-const SAVED_BYTES_MAX: u64 = 4 * crate::limits::PROC_FILE_BYTES_MAX as u64;
+const SAVED_BYTES_MAX: u64 = 4 * PROC_FILE_BYTES_MAX as u64;
 
 #[cfg(test)]
 mod tests {

@@ -42,6 +42,11 @@ impl Paths {
         self.place("/var/opt/omsd/ensure")
     }
 
+    /// The kernel's counters at the last `run --once`.
+    pub fn sample(&self) -> PathBuf {
+        self.place("/var/opt/omsd/sample")
+    }
+
     /// What `run --once` remembers.
     pub fn once(&self) -> PathBuf {
         self.place("/var/opt/omsd/once")

@@ -17,71 +17,78 @@ use alloc::string::{String, ToString};
 /// Ending a holder makes the lock free, and starting may find it taken again: nothing needs more looks than this.
 const LOOKS_MAX: usize = 4;
 
+/// What to say of a call that failed: its exit code, its cause in a word or two, and a sentence.
+type Failure = (Exit, String, String);
+
 /// Sees to it that an agent runs. Silent unless it fails.
 pub fn ensure(settings: &Settings) -> Exit {
     let paths = Paths::below(&settings.root);
     let mut memory = Memory::load(&paths);
-    let failed = |memory: &mut Memory, (exit, cause, text): (Exit, String, String)| {
-        fail_once_an_hour(&paths, memory, exit, &cause, &text)
-    };
-    let digest = match load_for_background(settings, &paths, &Log::new(LogLevel::Fatal)) {
-        Ok((_, digest)) => digest.0,
-        Err(error) => {
-            let text = match error {
-                StartError::Configuration => String::from("the configuration has errors: omsd check shows them"),
-                other => other.to_string(),
-            };
-            return failed(&mut memory, (Exit::Configuration, String::from("configuration"), text));
-        }
-    };
-    for _ in 0..LOOKS_MAX {
-        let facts = match look(&paths, digest, &memory) {
-            Ok(facts) => facts,
-            Err(error) => {
-                let text = format!("{}: {error}", paths.lock().display());
-                let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-                let exit = if denied { Exit::Permission } else { Exit::StateIo };
-                return failed(&mut memory, (exit, String::from("lock"), text));
-            }
+    let well = digest(settings, &paths).and_then(|digest| see_to_it(settings, &paths, digest, &mut memory));
+    match well {
+        Ok(()) => Exit::Ok,
+        Err((exit, cause, text)) => fail_once_an_hour(&paths, &mut memory, exit, &cause, &text),
+    }
+}
+
+/// The digest of the configuration, if an agent in the background could go by it.
+fn digest(settings: &Settings, paths: &Paths) -> Result<u64, Failure> {
+    let loaded = load_for_background(settings, paths, &Log::new(LogLevel::Fatal));
+    loaded.map(|(_, digest)| digest.0).map_err(|error| {
+        let text = match error {
+            StartError::Configuration => String::from("the configuration has errors: omsd check shows them"),
+            other => other.to_string(),
         };
-        let step = match decide(&facts) {
-            Action::Leave => Ok(Exit::Ok),
+        (Exit::Configuration, String::from("configuration"), text)
+    })
+}
+
+fn see_to_it(settings: &Settings, paths: &Paths, digest: u64, memory: &mut Memory) -> Result<(), Failure> {
+    for _ in 0..LOOKS_MAX {
+        let facts = look(paths, digest, memory).map_err(|error| {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let exit = if denied { Exit::Permission } else { Exit::StateIo };
+            (exit, String::from("lock"), format!("{}: {error}", paths.lock().display()))
+        })?;
+        match decide(&facts) {
+            Action::Leave => return Ok(()),
             Action::Note => {
                 let text = String::from("the running agent has not written its status for more than 90 s");
-                Ok(failed(&mut memory, (Exit::Ok, String::from("note"), text)))
+                return Err((Exit::Ok, String::from("note"), text));
             }
             Action::Suspect => {
                 memory.suspicion = facts.suspicion();
-                let _ = memory.save(&paths);
-                Ok(Exit::Ok)
+                // What cannot be remembered is found again.
+                let _ = memory.save(paths);
+                return Ok(());
             }
             Action::Brake { crashes } => {
                 let text = format!("it crashed {crashes} times in a row: it is started every 5, then every 15 minutes");
-                Err((Exit::TryAgain, String::from("brake"), text))
+                return Err((Exit::TryAgain, String::from("brake"), text));
             }
-            Action::HandOver => match control::stop(&paths, HAND_OVER_MS_MAX, None) {
-                Answer::Done | Answer::NotRunning => continue,
-                answer => Err(not_ended(&answer)),
-            },
-            Action::Replace => match control::stop(&paths, STALE_TERM_MS, Some(KILL_MS_MAX)) {
-                Answer::Done | Answer::Killed | Answer::NotRunning => continue,
-                answer => Err(not_ended(&answer)),
-            },
+            Action::HandOver => ended(control::stop(paths, HAND_OVER_MS_MAX, None))?,
+            Action::Replace => ended(control::stop(paths, STALE_TERM_MS, Some(KILL_MS_MAX)))?,
             Action::Start { crashes } => {
-                let at_ms = clock::monotonic_ms();
-                let (pid, exit, text) = detach(settings);
-                // Another was faster: that is what was wanted.
-                if exit == Exit::TryAgain && matches!(lock::holder(&paths), Ok(Holder::Held(_))) {
-                    continue;
+                if let Some(done) = start(settings, paths, memory, crashes) {
+                    return done;
                 }
-                (memory.start, memory.suspicion) = (Some(Start { pid, at_ms, crashes }), None);
-                let _ = memory.save(&paths);
-                if exit == Exit::Ok { Ok(exit) } else { Err((exit, format!("start {}", exit as u8), text)) }
             }
-        };
-        return step.unwrap_or_else(|failure| failed(&mut memory, failure));
+        }
     }
-    Exit::Ok
+    Ok(())
+}
+
+/// Starts an agent, and remembers that; `None`: another was faster, which is what was wanted.
+fn start(settings: &Settings, paths: &Paths, memory: &mut Memory, crashes: u32) -> Option<Result<(), Failure>> {
+    let at_ms = clock::monotonic_ms();
+    let (pid, exit, text) = detach(settings);
+    if exit == Exit::TryAgain && matches!(lock::holder(paths), Ok(Holder::Held(_))) {
+        return None;
+    }
+    (memory.start, memory.suspicion) = (Some(Start { pid, at_ms, crashes }), None);
+    // A crash that cannot be counted brakes nothing.
+    let _ = memory.save(paths);
+    Some(if exit == Exit::Ok { Ok(()) } else { Err((exit, format!("start {}", exit as u8), text)) })
 }
 
 /// What there is to decide by now.
@@ -107,14 +114,18 @@ fn settled_holder(paths: &Paths) -> std::io::Result<Holder> {
     }
 }
 
-fn not_ended(answer: &Answer) -> (Exit, String, String) {
+/// Whether the lock is free now, or why not.
+fn ended(answer: Answer) -> Result<(), Failure> {
     let (exit, text) = match answer {
+        Answer::Done | Answer::Killed | Answer::NotRunning => return Ok(()),
         Answer::Denied(error) => (Exit::Permission, format!("the running agent cannot be told to end: {error}")),
         Answer::Unsure => (
             Exit::TryAgain,
             String::from("the running agent is to end, but which process it is cannot be made sure of: end it by hand"),
         ),
-        _ => (Exit::TryAgain, String::from("the running agent does not end; none is started beside it")),
+        Answer::Refused | Answer::Late => {
+            (Exit::TryAgain, String::from("the running agent does not end; none is started beside it"))
+        }
     };
-    (exit, String::from("not ended"), text)
+    Err((exit, String::from("not ended"), text))
 }
