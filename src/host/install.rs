@@ -158,7 +158,8 @@ fn define(work: &mut Work, mode: Mode, prefix: &str, account: &Account) -> Resul
     let wrote = work.file(definition.path, text.as_bytes(), definition.mode, &Account::root())?;
     match mode {
         Mode::Systemd => {
-            work.link("/etc/systemd/system/multi-user.target.wants/omsd.service", "../omsd.service")?;
+            // As `systemctl enable` makes it: one link, whoever made it last.
+            work.link("/etc/systemd/system/multi-user.target.wants/omsd.service", definition.path)?;
         }
         Mode::Openrc => work.link("/etc/runlevels/default/omsd", definition.path)?,
         Mode::Sysv => service::enter_runlevels(work)?,

@@ -2,12 +2,12 @@
 //! after `omsd uninstall --purge` every file is what it was.
 
 use crate::listing::Listing;
-use crate::tools::{Directory, omsd_bin, run_in, run_well};
+use crate::tools::{Directory, omsd_bin, run, run_in, run_well};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The trees of `OMSD_HOST_ROOTS`.
-fn releases() -> Vec<PathBuf> {
+pub fn releases() -> Vec<PathBuf> {
     let roots = std::env::var_os("OMSD_HOST_ROOTS").expect("OMSD_HOST_ROOTS names the trees of Debian releases");
     std::env::split_paths(&roots).collect()
 }
@@ -29,22 +29,23 @@ exec rsyslogd
 ";
 
 /// A release, changes to it in memory.
-struct Tree(Directory);
+pub struct Tree(Directory);
 
 impl Tree {
-    fn path(&self) -> PathBuf {
+    /// Its root.
+    pub fn path(&self) -> PathBuf {
         self.0.path().join("root")
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        run_well(Command::new("umount").arg(self.path()).arg(self.0.path()));
+        run(Command::new("umount").arg(self.path()).arg(self.0.path()));
     }
 }
 
 /// A view of a release, with the program in /root.
-fn view(release: &Path) -> Tree {
+pub fn view(release: &Path) -> Tree {
     let tree = Tree(Directory::new());
     let place = tree.0.path();
     run_well(Command::new("mount").args(["-t", "tmpfs", "omsd-host"]).arg(place));

@@ -16,8 +16,19 @@ const NOTES: [&str; 7] = [
     "etc/init.d/.depend.stop",
 ];
 
-/// What runs meanwhile writes here: the syslog daemon, the kernel's file systems.
-const IN_USE: [&str; 6] = ["run", "proc", "dev/log", "var/log", "var/spool/rsyslog", "tmp"];
+/// What runs meanwhile writes here: the syslog daemon, systemd, the kernel's file systems.
+const IN_USE: [&str; 10] = [
+    "run",
+    "proc",
+    "tmp",
+    "dev/log",
+    "etc/machine-id",
+    "var/lib/dbus",
+    "var/lib/systemd",
+    "var/log",
+    "var/spool/rsyslog",
+    "var/tmp",
+];
 
 /// A tree, by path.
 #[derive(Debug, PartialEq, Eq)]

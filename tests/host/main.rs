@@ -3,7 +3,7 @@
 //! Needs root (it makes mounts and chroots of its own), strace, unshare and setsid (util-linux), Debian's cron and a busybox with crond:
 //! `OMSD_CRON` and `OMSD_BUSYBOX` name them, else those of PATH are taken. `OMSD_BIN` names the binary under test.
 //! For what installs and removes also systemd-analyze and shellcheck; `OMSD_HOST_ROOTS` names the trees of the Debian releases
-//! to be tried, parted by colons, with cron, openrc and rsyslog in it. `OMSD_HOST_FULL` being set makes some scenarios longer.
+//! to be tried, parted by colons, with cron, openrc, rsyslog and systemd in it. `OMSD_HOST_FULL` being set makes some scenarios longer.
 #![expect(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -28,6 +28,7 @@ mod manual;
 mod once_loses_nothing;
 mod once_within_its_budget;
 mod stopped_and_reloaded;
+mod systemd;
 mod tools;
 mod trees;
 mod watched;

@@ -72,7 +72,7 @@ provide_release() {
     mapfile -t options < <(apt-config dump | sed -n 's/^\(Acquire::[^ ]*Proxy.*;\)$/--aptopt=\1/p')
     rm -rf "$1"
     mkdir -p "${1%/*}"
-    bounded 600 mmdebstrap --quiet --variant=minbase --include=cron,openrc,rsyslog "${options[@]}" \
+    bounded 600 mmdebstrap --quiet --variant=minbase --include=cron,dbus,openrc,rsyslog,systemd "${options[@]}" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' "${1##*/}" "$1" "$mirror"
     touch "$1/.whole"
 }
