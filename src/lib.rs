@@ -44,6 +44,8 @@
 //! - A message leaves its socket when the ring file has it: a killed agent has lost nothing that it had read.
 //! - Nothing on the intake path allocates per message.
 //! - A full ring lets senders wait or overwrites the oldest frame, and counts every frame that it lost.
+//! - What a process may do only shrinks: root opens the sources and becomes another; a child can do less than its parent, before it
+//!   reads a byte from the network. No other program is ever run. A new system call is a line of conf/seccomp.txt.
 //! - No threads, in either process, libraries included.
 //! - The core (everything not behind `std`) cannot open a file or read a clock; `tests/run` builds it for bare metal.
 

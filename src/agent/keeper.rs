@@ -12,6 +12,7 @@ use crate::config::{LogLevel, OmsFiles};
 use crate::limits::{RENEWAL_MS_MIN, VISIT_MS_MAX};
 use crate::onboard::renewal::{self, Errand, REPORT_BYTES_MAX, Report};
 use crate::sys::process::{self, Ended, Pid};
+use crate::sys::seccomp::{self, Role};
 use crate::sys::{clock, random_bytes};
 use crate::upload::fips;
 use crate::upload::oms;
@@ -218,6 +219,9 @@ impl Drop for Keeper {
 fn fork(files: &OmsFiles, errand: Errand) -> io::Result<(Pid, File)> {
     process::fork_to_tell(|report| {
         process::yield_priority(NICE_STEPS);
+        if seccomp::narrow(Role::Identity).is_err() {
+            return;
+        }
         // A report fits the pipe: this never waits.
         let _ = report.write_all(&renewal::visit(files, errand).encode());
     })

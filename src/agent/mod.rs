@@ -15,6 +15,7 @@ pub mod paths;
 mod rejected;
 mod report;
 mod sampler;
+mod sandbox;
 mod start;
 pub mod status;
 mod uploader;
@@ -22,7 +23,7 @@ mod uploader;
 pub use start::{Settings, StartError, describe, load, load_for_background, start};
 
 use crate::config::files::Digest;
-use crate::config::{Config, Destination, LogLevel, Target};
+use crate::config::{Config, Destination, LogLevel, SyslogSource, Target};
 use crate::intake::{Datagrams, Sources, Wanted};
 use crate::limits::{
     DESTINATIONS_MAX, DISK_RETRY_MS, DRAIN_MS_MAX, FLOWS_MAX, MOVING_MS, REPORT_MS, STATUS_MS, STOP_MS_MAX,
@@ -31,7 +32,7 @@ use crate::ring::disk::DiskRing;
 use crate::ring::flow;
 use crate::sys::poll::{PollFd, READABLE, poll};
 use crate::sys::signal::{Arrived, Signals};
-use crate::sys::{clock, memory};
+use crate::sys::{clock, memory, process};
 use crate::upload::azure_ingestion::Ingestion;
 use crate::upload::body::Body;
 use crate::upload::data_collector::Collector;
@@ -48,6 +49,7 @@ use keeper::Keeper;
 use log::Log;
 use paths::Paths;
 use sampler::{Cause, Missed, Sampler};
+use sandbox::Sandbox;
 use uploader::Uploader;
 
 const _: () = assert!(DESTINATIONS_MAX * Stream::ALL.len() <= FLOWS_MAX);
@@ -77,6 +79,7 @@ pub struct Agent {
     config: Config,
     ring: DiskRing,
     sources: Sources,
+    sandbox: Sandbox,
     /// One for each destination.
     uploaders: Vec<Uploader>,
     /// By stream: the flags that keep its records from destinations.
@@ -348,9 +351,9 @@ impl Agent {
     }
 
     fn upload(&mut self, set: &[PollFd], ends: &[usize], now_ms: u64) {
-        let (paths, mut from, mut answered) = (&self.paths, 1, false);
+        let (paths, sandbox, mut from, mut answered) = (&self.paths, &self.sandbox, 1, false);
         for ((uploader, target), &end) in self.uploaders.iter_mut().zip(&self.config.targets).zip(ends) {
-            let make = || make_destination(&target.destination, paths);
+            let make = || make_destination(&target.destination, paths, sandbox);
             answered |= uploader.turn(&mut self.ring, &set[from..end], now_ms, &mut self.log, make);
             from = end;
         }
@@ -431,13 +434,24 @@ impl Agent {
             self.log.line(LogLevel::Error, format_args!("{refused}; the old configuration stays in force"));
             return None;
         }
+        let reopens = without_lines(&config) != without_lines(&self.config);
+        let old = reopens.then_some(&self.config);
+        if let Some(why) = self.sandbox.refusal(&config, old, &self.settings, &self.paths) {
+            let text =
+                format_args!("the configuration was not reloaded: {why}; restart it; the old one stays in force");
+            self.log.line(LogLevel::Error, text);
+            return None;
+        }
+        if config.sandbox != self.config.sandbox {
+            self.log.line(LogLevel::Warn, format_args!("sandbox takes effect only when the agent is restarted"));
+        }
         if config.buffer.ring_path != self.config.buffer.ring_path
             || config.buffer.ring_bytes != self.config.buffer.ring_bytes
         {
             let text = format_args!("buffer_path and buffer_size take effect only when the agent is restarted");
             self.log.line(LogLevel::Warn, text);
         }
-        if config.sources != self.config.sources && !self.reopen(&config, now_ms) {
+        if reopens && !self.reopen(&config, now_ms) {
             return None;
         }
         self.log.set_level(self.settings.log_level(&config));
@@ -591,8 +605,16 @@ impl Agent {
     }
 }
 
-/// What the upload child talks to. Only called in the child.
-fn make_destination(destination: &Destination, paths: &Paths) -> Box<dyn upload::Destination> {
+/// The sources, wherever in the file they stand.
+fn without_lines(config: &Config) -> Vec<SyslogSource> {
+    config.sources.iter().map(|source| SyslogSource { line: 0, ..source.clone() }).collect()
+}
+
+/// What the upload child talks to. Only called in the child, which has done nothing yet and can do less from now on.
+fn make_destination(destination: &Destination, paths: &Paths, sandbox: &Sandbox) -> Box<dyn upload::Destination> {
+    if sandbox.narrow(destination).is_err() {
+        process::exit_now(sandbox::EXIT_NOT_NARROWED);
+    }
     match destination {
         Destination::Stdout => Box::new(Stdout::new(std::io::stdout(), Body::new(false))),
         Destination::Oms(files) => Box::new(Oms::new(paths.root(), files)),

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// The configuration that is read when the command line names none.
 pub const CONFIG: &str = "/etc/opt/omsd/omsd.conf";
 
+/// The directory of configuration and identities.
+pub const HOME: &str = "/etc/opt/omsd";
+
 /// The files of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -25,6 +28,11 @@ impl Paths {
     /// An absolute path of the configuration, below the root.
     pub fn place(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The directory of all that the agent writes but identities; its owner is the account that the agent runs as.
+    pub fn state(&self) -> PathBuf {
+        self.place("/var/opt/omsd")
     }
 
     /// The status file.

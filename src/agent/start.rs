@@ -8,7 +8,7 @@ use super::log::Log;
 use super::once::Budget;
 use super::paths::{self, Paths};
 use super::sampler::Sampler;
-use super::{Agent, Ended, Timers, machine, status};
+use super::{Agent, Ended, Timers, machine, sandbox, status};
 use crate::collect::Object;
 use crate::config::files::{Digest, HostFiles};
 use crate::config::regex::Regex;
@@ -18,8 +18,9 @@ use crate::limits::{FLUSH_MS_DEMO, LOCK_STEP_MS, LOCK_TRY_MS, PERF_MS_DEMO, RING
 use crate::record::perf;
 use crate::ring::disk::{self, DiskRing};
 use crate::ring::{Fault, OpenError as OpenRingError};
+use crate::sys::privilege::{self, Account};
 use crate::sys::signal::Signals;
-use crate::sys::{clock, memory, process};
+use crate::sys::{clock, memory};
 use crate::upload::fips::{Refused, Standing};
 use crate::upload::guid::is_guid;
 use alloc::string::String;
@@ -78,6 +79,8 @@ pub enum StartError {
     NoOutput,
     /// The state directory is on a file system of a network.
     OfNetwork(PathBuf),
+    /// The kernel refuses what holds the agent to what it needs.
+    Sandbox(sandbox::Refused),
 }
 
 impl fmt::Display for StartError {
@@ -112,6 +115,7 @@ impl fmt::Display for StartError {
                  allow_network_state in <system> if no other host mounts it",
                 path.display()
             ),
+            StartError::Sandbox(refused) => refused.fmt(out),
         }
     }
 }
@@ -138,9 +142,13 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
     let is_by_cron = settings.once.is_some() && !settings.verbose;
     let mut log = Log::new(if is_by_cron { LogLevel::Warn } else { LogLevel::Info });
     let paths = Paths::below(&settings.root);
+    // Root opens the sources and nothing else: what is in the state directory belongs to the account that it is about to become.
+    let account = if settings.demo { None } else { sandbox::account(&paths) };
     if caller.waits() || is_by_cron {
-        make_parent(&paths.log())?;
-        log.write_to(&paths.log()).map_err(|error| StartError::Create(paths.log(), error))?;
+        acting_as(account, || {
+            make_parent(&paths.log())?;
+            log.write_to(&paths.log()).map_err(|error| StartError::Create(paths.log(), error))
+        })?;
     }
     let loaded = if caller.waits() {
         load_for_background(&settings, &paths, &log)
@@ -156,20 +164,23 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
             log.line(level, format_args!("{standing}"));
         }
     }
-    let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config, digest)? };
+    let (home, ring) = acting_as(account, || {
+        let home = if settings.demo { Home::demo()? } else { Home::of(&paths, &config, digest)? };
+        let ring = open_ring(&home.ring, &config, &log)?;
+        Ok((home, ring))
+    })?;
     if !settings.demo && machine::is_a_copy(&paths) {
         let text = "this host seems to be a copy of another: its boot, name and product UUID are others than at the last start. Two hosts \
                     with one identity are one in every table; if it is a copy, register it anew: omsd onboard remove, omsd onboard";
         log.line(LogLevel::Warn, format_args!("{text}"));
     }
     let signals = Signals::install().map_err(StartError::Signals)?;
-    let ring = open_ring(&home.ring, &config, &log)?;
     let sources = if settings.demo { open_demo(&mut config, &paths) } else { open_sources(&config, &paths) };
     let sources = sources.map_err(StartError::Source)?;
-    process::renounce_privileges();
+    let sandbox = sandbox::enter(account, &config, &settings, &paths, &home.ring).map_err(StartError::Sandbox)?;
 
     let now_ms = clock::monotonic_ms();
-    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, &standing));
+    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, &standing, &sandbox));
     let mut agent = Agent {
         uploaders: Vec::new(),
         except: Default::default(),
@@ -184,6 +195,7 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
         config: Config { targets: Vec::new(), ..config.clone() },
         ring,
         sources,
+        sandbox,
         status,
         standing,
         held: home.held,
@@ -200,6 +212,11 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
         Some(budget) => agent.run_once(signals, budget),
         None => agent.run(signals),
     })
+}
+
+fn acting_as<T>(account: Option<Account>, work: impl FnOnce() -> Result<T, StartError>) -> Result<T, StartError> {
+    let refused = |error| StartError::Sandbox(sandbox::Refused("change of account", error));
+    privilege::acting_as(account, work).map_err(refused)?
 }
 
 /// The same as [`load`] for an agent in the background, which cannot print records.
@@ -247,12 +264,9 @@ pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<(Config, Di
     }
 }
 
-/// The directory that the installation's workspaces are in.
-const WORKSPACES: &str = "/etc/opt/omsd";
-
 /// The workspaces that this host was onboarded to, the primary one first.
 fn workspaces(paths: &Paths) -> Vec<String> {
-    let entries = fs::read_dir(paths.place(WORKSPACES)).into_iter().flatten().flatten();
+    let entries = fs::read_dir(paths.place(paths::HOME)).into_iter().flatten().flatten();
     let names = entries.filter(|entry| entry.path().join("conf/omsadmin.conf").exists());
     let mut ids: Vec<String> =
         names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|id| is_guid(id)).collect();
@@ -263,7 +277,7 @@ fn workspaces(paths: &Paths) -> Vec<String> {
 
 /// Where the link to the primary workspace leads.
 fn primary(paths: &Paths) -> Option<String> {
-    let link = fs::read_link(paths.place(WORKSPACES).join("conf")).ok()?;
+    let link = fs::read_link(paths.place(paths::HOME).join("conf")).ok()?;
     link.iter().next()?.to_str().filter(|id| is_guid(id)).map(String::from)
 }
 

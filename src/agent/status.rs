@@ -5,6 +5,7 @@ use super::lock;
 use super::paths::Paths;
 use super::report;
 use super::sampler::Account;
+use super::sandbox::Sandbox;
 use super::uploader::Uploader;
 use crate::limits::STATUS_FRESH_MS;
 use crate::ring::disk::DiskRing;
@@ -51,6 +52,8 @@ pub struct Status {
     pub destination: String,
     /// Which build this is, and whether the host is in FIPS mode.
     pub fips: String,
+    /// What holds the agent to what it needs.
+    pub sandbox: SandboxStatus,
     /// The ring file.
     pub ring: RingStatus,
     /// Open stream connections, and those that had to wait for one to close.
@@ -80,6 +83,19 @@ pub struct DestinationStatus {
     pub upload: UploadStatus,
     /// One for each stream that ever held a record for it.
     pub streams: Vec<StreamStatus>,
+}
+
+/// The agent's account, and each layer: `on`, `log`, `off`, `unsupported` by this kernel, or `failed: ` and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SandboxStatus {
+    /// `root`, or `user` and a number.
+    pub account: String,
+    /// No program can give privileges.
+    pub no_new_privs: String,
+    /// System calls.
+    pub seccomp: String,
+    /// Files.
+    pub landlock: String,
 }
 
 /// What the ring holds.
@@ -190,6 +206,7 @@ pub struct Writer {
     path: PathBuf,
     ring_path: String,
     fips: String,
+    sandbox: SandboxStatus,
     boot_id: String,
     started_us: u64,
     written_ms: u64,
@@ -200,11 +217,17 @@ pub struct Writer {
 
 impl Writer {
     /// A writer for the agent that starts now.
-    pub fn new(paths: &Paths, ring_path: &Path, standing: &Standing) -> Writer {
+    pub fn new(paths: &Paths, ring_path: &Path, standing: &Standing, sandbox: &Sandbox) -> Writer {
         Writer {
             path: paths.status(),
             ring_path: ring_path.to_string_lossy().into_owned(),
             fips: standing.to_string(),
+            sandbox: SandboxStatus {
+                account: sandbox.account.clone(),
+                no_new_privs: sandbox.no_new_privs.to_string(),
+                seccomp: sandbox.seccomp.to_string(),
+                landlock: sandbox.landlock.to_string(),
+            },
             boot_id: lock::boot_id(),
             started_us: clock::wall_us(),
             written_ms: 0,
@@ -247,6 +270,7 @@ impl Writer {
             state: state.to_string(),
             destination: first.destination,
             fips: self.fips.clone(),
+            sandbox: self.sandbox.clone(),
             ring: RingStatus {
                 path: self.ring_path.clone(),
                 bytes: ring.data_bytes(),
@@ -422,6 +446,11 @@ impl Status {
                 writeln!(text, "  {}", identity.reason)?;
             }
         }
+        let SandboxStatus { account, no_new_privs, seccomp, landlock } = &self.sandbox;
+        writeln!(
+            text,
+            "sandbox: runs as {account}; no_new_privs {no_new_privs}, seccomp {seccomp}, landlock {landlock}"
+        )?;
         writeln!(text, "fips: {}", self.fips)
     }
 }

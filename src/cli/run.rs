@@ -207,6 +207,7 @@ fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Configuration | StartError::NoOutput => Exit::Configuration,
         StartError::Fips(refused) => Exit::from_code(refused.exit_code()),
+        StartError::Sandbox(_) => Exit::Permission,
         StartError::Create(_, cause) if cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
         StartError::Source(error) if error.cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
         StartError::Create(..) | StartError::Source(_) | StartError::OfNetwork(_) => Exit::CannotCreate,

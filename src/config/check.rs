@@ -7,7 +7,8 @@ use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
 use super::{
-    Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, Routes, SyslogSource, Target,
+    Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, Routes, Sandbox, SyslogSource,
+    Target,
 };
 use crate::limits::{
     CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, DESTINATIONS_MAX, SOURCES_MAX, TOPOLOGY_MS_DEFAULT,
@@ -55,6 +56,7 @@ struct Plan {
     log_level: Option<LogLevel>,
     allow_non_fips: bool,
     allow_network_state: bool,
+    sandbox: Sandbox,
 }
 
 struct Input {
@@ -221,6 +223,14 @@ impl Reader<'_> {
         }
         if values.entry("allow_network_state").is_some() {
             plan.allow_network_state = values.flag("allow_network_state");
+        }
+        if values.entry("sandbox").is_some() {
+            plan.sandbox = match values.text("sandbox").0.as_str() {
+                "best_effort" => Sandbox::BestEffort,
+                "log" => Sandbox::Log,
+                "off" => Sandbox::Off,
+                _ => Sandbox::On,
+            };
         }
         plan.log_level = values.log_level().or(plan.log_level);
     }
@@ -595,6 +605,7 @@ fn assemble(plan: Plan, report: &mut Report) -> Option<Config> {
         topology_ms: plan.topology_ms.unwrap_or(TOPOLOGY_MS_DEFAULT),
         allow_non_fips: plan.allow_non_fips,
         allow_network_state: plan.allow_network_state,
+        sandbox: plan.sandbox,
         log_level: plan.log_level.or(first.log_level).unwrap_or(LogLevel::Info),
     })
 }

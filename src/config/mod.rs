@@ -75,8 +75,24 @@ pub struct Config {
     pub allow_non_fips: bool,
     /// Keep state on a file system of a network, which no other host must use.
     pub allow_network_state: bool,
+    /// What holds the running agent to what it needs (`sandbox`).
+    pub sandbox: Sandbox,
     /// What our own log shows.
     pub log_level: LogLevel,
+}
+
+/// What becomes of a running agent that does what it never should (`sandbox`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sandbox {
+    /// `on`: the kernel stops it. A kernel that could and does not is an error; one that cannot is none.
+    #[default]
+    On,
+    /// `best_effort`: neither is.
+    BestEffort,
+    /// `log`: system calls are noted in the kernel's log.
+    Log,
+    /// `off`: nothing, but privileges are given up all the same.
+    Off,
 }
 
 /// One `<source>` of type `syslog`.
@@ -525,6 +541,7 @@ impl Default for Config {
             buffer: Buffer::default(),
             allow_non_fips: false,
             allow_network_state: false,
+            sandbox: Sandbox::default(),
             log_level: LogLevel::Info,
         }
     }

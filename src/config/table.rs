@@ -203,6 +203,7 @@ pub const PLUGINS: &[Plugin] = &[
 const PROTOCOLS: Kind = Kind::Word(&["udp", "tcp", "unix", "unix_stream", "unix_dgram"]);
 const LOG_LEVELS: Kind = Kind::Word(&["fatal", "error", "warn", "info", "debug", "trace"]);
 const FULL_ACTIONS: Kind = Kind::Word(&["drop_oldest_chunk", "block", "exception"]);
+const SANDBOXES: Kind = Kind::Word(&["on", "best_effort", "log", "off"]);
 const PORT: Kind = Kind::Count(bounds(1, 65_535));
 const ATTEMPTS: Kind = Kind::Count(bounds(1, 1_000_000));
 const MESSAGE_LENGTH: Kind = Kind::Size(near(480, MESSAGE_BYTES_MAX as u64));
@@ -249,6 +250,7 @@ pub const KEYS: &[Key] = &[
     key(Home::System, "log_level", LOG_LEVELS, "info", "least severe messages that the agent's own log shows"),
     key(Home::System, "allow_non_fips", Kind::Flag, "false", "upload although the host is in FIPS mode and this build is not a FIPS build"),
     key(Home::System, "allow_network_state", Kind::Flag, "false", "keep state on a file system of a network, which no other host may use"),
+    key(Home::System, "sandbox", SANDBOXES, "on", "what holds the running agent to the system calls and files that it needs"),
     key(Home::System, "rpc_endpoint", Kind::Nothing, "", "there is no control port: signals do its work"),
     key(Home::System, "process_name", Kind::Nothing, "", "the process is named omsd"),
     key(Home::System, "root_dir", Kind::Nothing, "", "`--root` puts all paths below a directory"),

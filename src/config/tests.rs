@@ -150,6 +150,7 @@ fn the_originals_configuration_works_as_it_is() {
         buffer: expected_buffer,
         allow_non_fips: false,
         allow_network_state: false,
+        sandbox: Sandbox::On,
         log_level: LogLevel::Info,
     };
     assert_eq!(config, expected);
@@ -509,9 +510,11 @@ fn one_address_is_listened_on_once_and_sources_are_bounded() {
 
 #[test]
 fn the_agents_own_settings_are_in_the_system_section() {
-    let system = "<system>\nlog_level warn\nallow_non_fips yes\nallow_network_state true\n</system>\n";
+    let system = "<system>\nlog_level warn\nallow_non_fips yes\nallow_network_state true\nsandbox log\n</system>\n";
     let config = accepted(&format!("{system}{}", output("log_level debug")));
     assert!(config.allow_non_fips && config.allow_network_state);
+    assert_eq!(config.sandbox, Sandbox::Log);
+    assert_eq!(accepted(&output("")).sandbox, Sandbox::On);
     assert_eq!(config.log_level, LogLevel::Warn);
     assert_eq!(accepted(&output("log_level debug")).log_level, LogLevel::Debug);
     assert_eq!(accepted(&output("@log_level trace")).log_level, LogLevel::Trace);

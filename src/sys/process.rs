@@ -1,4 +1,4 @@
-//! Fork, reap, and privilege that only shrinks.
+//! Fork and reap.
 
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_int};
@@ -45,6 +45,10 @@ pub enum Ended {
 /// `exit code 70`, `signal 9`.
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Ended::Killed(libc::SIGSYS) {
+            return f
+                .write_str("signal 31: it made a system call that the sandbox forbids, which the kernel's log names");
+        }
         let (word, number) = match self {
             Ended::Exited(code) => ("exit code", code),
             Ended::Killed(signal) => ("signal", signal),
@@ -220,16 +224,6 @@ pub fn restrict_file_modes() {
 pub fn permit_file_modes() {
     // SAFETY: as above.
     unsafe { libc::umask(0o022) };
-}
-
-/// What the daemon gives up for good: new privileges through programs it might run (3.5 and later), and core dumps or
-/// debuggers of the same account reading its memory.
-pub fn renounce_privileges() {
-    // SAFETY: prctl with constant arguments; where the kernel does not know them nothing happens.
-    unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-    }
 }
 
 /// Lets others go first on a busy processor: intake before upload. `steps` of nice(2).

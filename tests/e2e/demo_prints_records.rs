@@ -43,6 +43,8 @@ fn a_message_sent_to_the_address_it_names_is_printed() {
     });
     let (status, took) = omsd.terminate();
     assert!(status.success() && took < PATIENCE / 10, "{status:?} after {took:?}");
+    let ring = std::env::temp_dir().join(format!("omsd-demo-{}", omsd.pid()));
+    assert!(!ring.exists(), "the demo's ring is gone with it: {}", ring.display());
     let left: Vec<_> = std::fs::read_dir(&dir).expect("the directory").collect();
     assert!(left.is_empty(), "a demo leaves nothing behind: {left:?}");
     let _ = std::fs::remove_dir(dir);

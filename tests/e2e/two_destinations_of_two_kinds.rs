@@ -46,6 +46,9 @@ impl Move {
     fn waiting(&self, site: &Site) -> Value {
         let status = self.workspace.status();
         let name = if std::ptr::eq(site, &self.rule) { "out_azure_ingestion dcr-" } else { "out_oms" };
+        if status.is_null() {
+            return status; // the sockets are open a moment before there is a status
+        }
         let others = status["others"].as_array().into_iter().flatten();
         let account =
             others.chain([&status]).find(|it| it["destination"].as_str().is_some_and(|it| it.starts_with(name)));

@@ -26,7 +26,7 @@ use crate::upload::text::Text;
 use crate::upload::{Outcome, Verdict};
 
 /// Where Azure Arc leaves its challenges; no other directory is read, whatever an answer says.
-const CHALLENGES: &str = "/var/opt/azcmagent/tokens";
+pub const CHALLENGES: &str = "/var/opt/azcmagent/tokens";
 /// For how long a signed assertion is good: the service wants 5 to 10 minutes.
 const ASSERTION_S: i64 = 10 * 60;
 
