@@ -180,7 +180,7 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
     let sandbox = sandbox::enter(account, &config, &settings, &paths, &home.ring).map_err(StartError::Sandbox)?;
 
     let now_ms = clock::monotonic_ms();
-    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, &standing, &sandbox));
+    let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, &standing, (&sandbox).into()));
     let mut agent = Agent {
         uploaders: Vec::new(),
         except: Default::default(),

@@ -98,6 +98,17 @@ pub struct SandboxStatus {
     pub landlock: String,
 }
 
+impl From<&Sandbox> for SandboxStatus {
+    fn from(sandbox: &Sandbox) -> SandboxStatus {
+        SandboxStatus {
+            account: sandbox.account.clone(),
+            no_new_privs: sandbox.no_new_privs.to_string(),
+            seccomp: sandbox.seccomp.to_string(),
+            landlock: sandbox.landlock.to_string(),
+        }
+    }
+}
+
 /// What the ring holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RingStatus {
@@ -217,17 +228,12 @@ pub struct Writer {
 
 impl Writer {
     /// A writer for the agent that starts now.
-    pub fn new(paths: &Paths, ring_path: &Path, standing: &Standing, sandbox: &Sandbox) -> Writer {
+    pub fn new(paths: &Paths, ring_path: &Path, standing: &Standing, sandbox: SandboxStatus) -> Writer {
         Writer {
             path: paths.status(),
             ring_path: ring_path.to_string_lossy().into_owned(),
             fips: standing.to_string(),
-            sandbox: SandboxStatus {
-                account: sandbox.account.clone(),
-                no_new_privs: sandbox.no_new_privs.to_string(),
-                seccomp: sandbox.seccomp.to_string(),
-                landlock: sandbox.landlock.to_string(),
-            },
+            sandbox,
             boot_id: lock::boot_id(),
             started_us: clock::wall_us(),
             written_ms: 0,
@@ -606,7 +612,8 @@ mod tests {
 
     #[test]
     fn a_loss_has_a_time_only_if_it_came_after_the_start() {
-        let mut writer = Writer::new(&Paths::below(Path::new("/x")), Path::new("/ring"), &Standing::ask());
+        let mut writer =
+            Writer::new(&Paths::below(Path::new("/x")), Path::new("/ring"), &Standing::ask(), status(|_| {}).sandbox);
         writer.note_losses(5);
         assert_eq!(writer.last_loss_us, 0);
         writer.note_losses(5);
