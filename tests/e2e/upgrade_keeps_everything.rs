@@ -2,7 +2,7 @@
 //! as an upgrade does. What was sent before the stop and what was sent once the new one listens is delivered, once and in order, and no
 //! file of the administrator's has changed. A version whose ring the program does not know is refused with a sentence.
 
-use crate::harness::{Omsd, Site, Source, omsd_bin, run};
+use crate::harness::{Omsd, Site, Source, copy_program, omsd_bin, run};
 use omsd_standin::{Answer, Route};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -77,9 +77,7 @@ fn a_ring_of_a_later_format_is_refused_and_stays_as_it_is() {
 fn install(program: &Path) -> u64 {
     let new = program.with_extension("new");
     std::fs::create_dir_all(program.parent().expect("a directory")).expect("it is made");
-    // By another process: what a test of another thread starts would inherit the open file, and a file that is written to cannot be run.
-    let status = Command::new("cp").arg(omsd_bin()).arg(&new).status();
-    assert!(status.expect("cp runs").success(), "the program is copied");
+    copy_program(&omsd_bin(), &new);
     std::fs::rename(&new, program).expect("it is put there");
     std::fs::metadata(program).expect("it is there").ino()
 }

@@ -1,6 +1,7 @@
 //! The program is the only thing in a root directory: no `/proc`, no `/etc`, no library. `omsd check --offline` still has a line for each check, as root and
 //! as a user without a name, makes nothing, and `omsd collect-logs` writes its archive and nothing else. Needs root and a static program (`OMSD_BIN`).
 
+use crate::harness::{copy_program, omsd_bin};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,9 +15,7 @@ impl Root {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("omsd-alone-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a root directory");
-        let program =
-            std::env::var_os("OMSD_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_omsd")), PathBuf::from);
-        fs::copy(program, path.join("omsd")).expect("the program");
+        copy_program(&omsd_bin(), &path.join("omsd"));
         fs::set_permissions(path.join("omsd"), fs::Permissions::from_mode(0o755)).expect("its mode");
         Self(path)
     }

@@ -1,7 +1,7 @@
 //! Hosts that lack what programs take for granted. A root directory that holds nothing but the program, one that cannot be written but for the state
 //! directory, an environment of nothing: omsd checks its configuration, runs in the background, takes a message and stops in each of them.
 
-use crate::harness::{Output, Site, Source, omsd_bin, run, udp_bound, wait_until};
+use crate::harness::{Output, Site, Source, copy_program, omsd_bin, run, udp_bound, wait_until};
 use crate::watched::{Background, agents};
 use std::net::UdpSocket;
 use std::path::Path;
@@ -86,7 +86,7 @@ fn in_a_root_of_nothing_but_the_program() {
     let source = Source::udp();
     site.configure(&[source], "flush_interval 1h");
     let _background = Background(&site);
-    std::fs::copy(omsd_bin(), site.root.join("omsd")).expect("a copy");
+    copy_program(&omsd_bin(), &site.root.join("omsd"));
     let chrooted =
         |arguments: &str| run(&mut shell(&site, &[], &format!("exec chroot \"$root\" /omsd {arguments} --root /")));
     let bare = ["omsd", "etc", "run"];

@@ -1,7 +1,7 @@
 //! A host of busybox alone: its init, its crond, its adduser, no /etc/cron.d, no syslog daemon that omsd knows.
 
 use crate::listing::Listing;
-use crate::tools::{Directory, WORDS, omsd_bin, run_well};
+use crate::tools::{Directory, WORDS, copy_program, omsd_bin, run_well};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
@@ -71,8 +71,8 @@ fn a_busybox_host_installs_starts_and_removes_it() {
     tree.put("root/first", "/bin/sh /root/script\ntouch /tmp/ended\n");
     tree.put("root/script", &format!("{WORDS}{SCRIPT}"));
     tree.put("bin/", "");
-    std::fs::copy(omsd_bin(), root.join("root/omsd")).expect("the program");
-    std::fs::copy(static_busybox(), root.join("bin/busybox")).expect("busybox");
+    copy_program(&omsd_bin(), &root.join("root/omsd"));
+    copy_program(&static_busybox(), &root.join("bin/busybox"));
     for name in run_well(Command::new(root.join("bin/busybox")).arg("--list")).lines().filter(|name| *name != "busybox")
     {
         symlink("busybox", root.join("bin").join(name)).expect("a link");

@@ -1,7 +1,7 @@
 //! The cron file of the distribution, under Debian's cron and under busybox crond, each on a spool of its own: at the start of cron and each minute omsd is
 //! called, one agent runs, nobody gets mail, no process is left behind. In the full-length run for three minutes, with a kill in between.
 
-use crate::harness::{Site, Source, children_of, omsd_bin, wait_for};
+use crate::harness::{Site, Source, children_of, copy_program, omsd_bin, wait_for};
 use crate::is_full_length;
 use crate::watched::{Background, agents, holder, kill, runs};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn lines(site: &Site) -> String {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/omsd.cron");
     let text = std::fs::read_to_string(sample).expect("conf/omsd.cron");
     let program = site.root.join("omsd");
-    std::fs::copy(omsd_bin(), &program).expect("a copy");
+    copy_program(&omsd_bin(), &program);
     let calls = text.lines().filter(|line| line.contains("/opt/omsd/bin/omsd"));
     let root = site.root.display();
     let ours = |line: &str| {

@@ -2,7 +2,7 @@
 //! after `omsd uninstall --purge` every file is what it was.
 
 use crate::listing::Listing;
-use crate::tools::{Directory, omsd_bin, run, run_in, run_well};
+use crate::tools::{Directory, copy_program, omsd_bin, run, run_in, run_well};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,7 +55,7 @@ pub fn view(release: &Path) -> Tree {
     }
     let layers = format!("lowerdir={},upperdir={},workdir={}", release.display(), upper.display(), work.display());
     run_well(Command::new("mount").args(["-t", "overlay", "-o", &layers, "omsd-host"]).arg(tree.path()));
-    std::fs::copy(omsd_bin(), tree.path().join("root/omsd")).expect("the program");
+    copy_program(&omsd_bin(), &tree.path().join("root/omsd"));
     // The kernel's log is the host's.
     let conf = tree.path().join("etc/rsyslog.conf");
     let text = std::fs::read_to_string(&conf).expect("rsyslog.conf");
@@ -93,7 +93,7 @@ fn an_account_of_its_own_comes_and_goes() {
          grep '^omsd:.*/nologin$' /etc/passwd
          test \"$(stat -c %U:%G:%a /var/opt/omsd /etc/opt/omsd/omsd.conf /opt/omsd/bin/omsd | xargs)\" = \
              'omsd:omsd:700 root:omsd:640 root:root:755'
-         /opt/omsd/bin/omsd check
+         /opt/omsd/bin/omsd check -c /etc/opt/omsd/omsd.conf
          # Without --purge the account stays, and is still known as ours.
          /opt/omsd/bin/omsd uninstall | grep 'left: account omsd'
          grep '^omsd:' /etc/passwd

@@ -1,7 +1,7 @@
 //! Cron calls `omsd run --ensure` each minute. When all is well that is silent and changes nothing; when none runs, one is started, and never two; when
 //! the program or its configuration was changed, the running one hands over.
 
-use crate::harness::{Numbered, Site, Source, omsd_bin, run, send_over_tcp, tcp_listens};
+use crate::harness::{Numbered, Site, Source, copy_program, omsd_bin, run, send_over_tcp, tcp_listens};
 use crate::is_full_length;
 use crate::watched::{Background, agents, ensure, holder, kill, noted, run_as, runs};
 use std::collections::BTreeMap;
@@ -117,7 +117,7 @@ fn a_changed_configuration_or_program_is_taken_over_without_a_loss() {
     let program = site.root.join("omsd");
     let install = || {
         let new = site.root.join("omsd.new");
-        std::fs::copy(omsd_bin(), &new).expect("a copy");
+        copy_program(&omsd_bin(), &new);
         std::fs::rename(&new, &program).expect("in place of the old one");
     };
     let call = || {

@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The binary under test.
-pub fn omsd_bin() -> PathBuf {
-    std::env::var_os("OMSD_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_omsd")), PathBuf::from)
-}
+pub use crate::harness::{copy_program, omsd_bin};
 
 /// A directory of its own, removed when dropped, unless the scenario failed.
 pub struct Directory(PathBuf);

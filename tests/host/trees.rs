@@ -2,7 +2,7 @@
 //! init system wants, and nothing else is left when it is removed.
 
 use crate::listing::Listing;
-use crate::tools::{Directory, omsd, omsd_bin, run, run_well};
+use crate::tools::{Directory, copy_program, omsd, omsd_bin, run, run_well};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
@@ -229,7 +229,7 @@ fn only_root_installs_on_a_host_that_runs() {
         // Where another account may start it.
         let tree = tree(&[("etc/opt/", "")]);
         let copy = tree.path().join("omsd");
-        std::fs::copy(omsd_bin(), &copy).expect("a copy");
+        copy_program(&omsd_bin(), &copy);
         let ran = run(command.arg(&copy).arg(verb));
         assert!(ran.code == 77 && ran.text.contains("only root may do this"), "{verb}: {}", ran.text);
     }

@@ -20,7 +20,8 @@ pub use proxy::Proxy;
 pub use servers::Server;
 pub use site::{OTHER_WORKSPACE, Site, Source, mode, temp_dir};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,13 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 /// The binary under test.
 pub fn omsd_bin() -> PathBuf {
     std::env::var_os("OMSD_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_omsd")), PathBuf::from)
+}
+
+/// Copies a program, to be run. By another process: what a test of another thread starts would inherit the open file, and a file that is
+/// written to cannot be run.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status();
+    assert!(status.expect("cp runs").success(), "{} is copied", from.display());
 }
 
 /// Whether that is the FIPS build, as it says itself.

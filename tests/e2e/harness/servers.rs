@@ -1,5 +1,6 @@
 //! The real programs that omsd talks to: openssl, nginx and stunnel as servers, squid and tinyproxy as proxies. Each has a directory and ports of its own.
 
+use super::copy_program;
 use super::peers::find;
 use super::{PATIENCE, free_port, tcp_listens, temp_dir, wait_for};
 use std::io::{Read, Write};
@@ -175,7 +176,7 @@ fn authentication(dir: &Path, (user, password): (&str, &str)) -> String {
     let hash = String::from_utf8(output.stdout).expect("a hash is ASCII");
     std::fs::write(dir.join("passwords"), format!("{user}:{}\n", hash.trim())).expect("passwords are written");
     // Started as root, squid becomes another user, who may not reach where its package was unpacked.
-    std::fs::copy(squid_helper(), dir.join("helper")).expect("squid's helper is copied");
+    copy_program(&squid_helper(), &dir.join("helper"));
     format!(
         "auth_param basic program {d}/helper {d}/passwords\nacl known proxy_auth REQUIRED\nhttp_access deny !known\n",
         d = dir.display()
