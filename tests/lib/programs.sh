@@ -54,7 +54,7 @@ provide() {
                 "$root/usr/lib/syslog-ng" "$root/usr/sbin/syslog-ng" "${modules[0]}"
             ;;
         *)
-            mapfile -t programs < <(find "$root/usr" "$root/bin" -path "*bin/$2" -type f 2>/dev/null)
+            mapfile -t programs < <(find "$root/usr" "$root/bin" -path "*bin/$2" ! -type d 2>/dev/null)
             printf '#!/bin/sh\nexec "%s" "$@"\n' "${programs[0]}"
             ;;
     esac >"$command"
