@@ -581,7 +581,8 @@ mod tests {
             "upload":{"last_success":"2026-11-23T00:00:30.000Z","last_failure":"","last_status":0,"last_reason":"","requests":2,
             "ambiguous":0,"body_bytes":2048,"wire_bytes":100},"identities":[],
             "streams":[{"name":"syslog","received":9,"sent":6,"pending":3,"overwritten":0,"corrupt":0,"refused":0,"discarded":0,
-            "dropped":0,"sent_again":0,"cut":0,"malformed":0,"attempts":0,"next_attempt_in_s":0}],"others":[]}"#;
+            "dropped":0,"sent_again":0,"cut":0,"malformed":0,"attempts":0,"next_attempt_in_s":0}],"others":[],
+            "sandbox":{"account":"user 7","no_new_privs":"on","seccomp":"on","landlock":"unsupported"}}"#;
         let mut status = json::from_str(text).expect("a status file");
         change(&mut status);
         status
