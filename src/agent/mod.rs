@@ -130,7 +130,7 @@ impl Timers {
 
 impl Agent {
     /// Runs until a signal says stop.
-    pub fn run(mut self, mut signals: Signals) -> Ended {
+    pub fn run(mut self: Box<Self>, mut signals: Signals) -> Ended {
         let mut set: Vec<PollFd> = Vec::new();
         let mut now_ms = clock::monotonic_ms();
         self.tell_of_permission(now_ms);
@@ -544,7 +544,7 @@ impl Agent {
     }
 
     /// Takes what is half here, gives a chunk on its way a moment to be answered, syncs, and says so.
-    fn stop(mut self, now_ms: u64, state: &str) -> Ended {
+    fn stop(mut self: Box<Self>, now_ms: u64, state: &str) -> Ended {
         self.close_sources();
         let committed = self.ring.commit();
         self.await_answer(now_ms + STOP_MS_MAX / 2);

@@ -25,6 +25,7 @@ use crate::sys::{clock, file, host};
 use crate::upload::Stream;
 use crate::upload::admin_conf::AdminConf;
 use crate::upload::oms::clock_is_set;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -169,7 +170,7 @@ fn has_come(moment_ms: u64, now_ms: u64) -> bool {
 
 impl Agent {
     /// Runs once, within the budget.
-    pub fn run_once(mut self, mut signals: Signals, budget: Budget) -> Ended {
+    pub fn run_once(mut self: Box<Self>, mut signals: Signals, budget: Budget) -> Ended {
         let mut memory = Memory::read(&remembered(&self.paths.once(), MEMORY_BYTES_MAX));
         self.sample_once(&mut memory);
         let mut go_on = self.listen_until(budget.collect_until_ms(), &mut signals);

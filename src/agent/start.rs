@@ -23,6 +23,7 @@ use crate::sys::signal::Signals;
 use crate::sys::{clock, memory};
 use crate::upload::fips::{Refused, Standing};
 use crate::upload::guid::is_guid;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -139,6 +140,19 @@ impl fmt::Display for OpenError {
 
 /// Starts the agent, tells who waits for that, and runs until a signal says stop.
 pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartError> {
+    let (agent, signals) = prepare(settings, caller)?;
+    memory::slice_program();
+    memory::let_go();
+    caller.ready();
+    Ok(match agent.settings.once {
+        Some(budget) => agent.run_once(signals, budget),
+        None => agent.run(signals),
+    })
+}
+
+/// All that comes before the loop; apart from it, so that the stack it takes is given back.
+#[inline(never)]
+fn prepare(settings: Settings, caller: &mut Caller) -> Result<(Box<Agent>, Signals), StartError> {
     let is_by_cron = settings.once.is_some() && !settings.verbose;
     let mut log = Log::new(if is_by_cron { LogLevel::Warn } else { LogLevel::Info });
     let paths = Paths::below(&settings.root);
@@ -181,7 +195,7 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
 
     let now_ms = clock::monotonic_ms();
     let status = (!settings.demo).then(|| status::Writer::new(&paths, &home.ring, &standing, (&sandbox).into()));
-    let mut agent = Agent {
+    let mut agent = Box::new(Agent {
         uploaders: Vec::new(),
         except: Default::default(),
         beat: Beat::new(config.heartbeat_ms, now_ms),
@@ -199,19 +213,13 @@ pub fn start(settings: Settings, caller: &mut Caller) -> Result<Ended, StartErro
         status,
         standing,
         held: home.held,
-    };
+    });
     agent.send_to(&config, now_ms);
     agent.config = config;
     agent.write_status("running", now_ms);
     greet(&agent.settings, &agent.config, &agent.log);
     agent.log.set_level(agent.settings.log_level(&agent.config));
-    memory::slice_program();
-    memory::let_go();
-    caller.ready();
-    Ok(match agent.settings.once {
-        Some(budget) => agent.run_once(signals, budget),
-        None => agent.run(signals),
-    })
+    Ok((agent, signals))
 }
 
 fn acting_as<T>(account: Option<Account>, work: impl FnOnce() -> Result<T, StartError>) -> Result<T, StartError> {

@@ -18,7 +18,29 @@ use std::eprintln;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// How an agent is to run.
+enum Way {
+    Foreground,
+    Daemon,
+    Ensure,
+    Once { strict: bool },
+}
+
 pub fn command(arguments: &[String]) -> Exit {
+    ended(|| {
+        let (way, settings) = asked(arguments)?;
+        Ok(match way {
+            Way::Foreground => in_foreground(settings),
+            Way::Daemon => daemon(&settings),
+            Way::Ensure => ensure(&settings),
+            Way::Once { strict } => once(settings, strict),
+        })
+    })
+}
+
+/// What the arguments ask for. Apart from what follows: an agent need not carry the descriptions of its options along.
+#[inline(never)]
+fn asked(arguments: &[String]) -> Result<(Way, Settings), Exit> {
     let mut options = options();
     root_option(&mut options);
     options.optopt("c", "config", "configuration to use in place of ROOT/etc/opt/omsd/omsd.conf", "FILE");
@@ -37,28 +59,27 @@ pub fn command(arguments: &[String]) -> Exit {
     options.optopt("", "budget", "seconds that --once may take, 5 to 3600 (50); 10 less than from run to run", "N");
     options.optflag("", "strict", "--once ends with 75 where another agent runs, not with 0");
     options.optflag("v", "verbose", "log each upload");
-    ended(|| {
-        let matches = parse(&options, "omsd run [options]", arguments)?;
-        no_free(&matches)?;
-        if matches.opt_present("demo") && matches.opt_present("config") {
-            return Err(usage_error("--demo takes no --config"));
-        }
-        let mut ways = ["demo", "daemon", "ensure", "once"].into_iter().filter(|way| matches.opt_present(way));
-        let (way, other) = (ways.next(), ways.next());
-        if other.is_some() {
-            return Err(usage_error("only one of --demo, --daemon, --ensure and --once"));
-        }
-        if way != Some("once") && (matches.opt_present("budget") || matches.opt_present("strict")) {
-            return Err(usage_error("--budget and --strict go with --once"));
-        }
-        let settings = settings_of(&matches)?;
-        Ok(match way {
-            Some("daemon") => daemon(&settings),
-            Some("ensure") => ensure(&settings),
-            Some("once") => once(settings, matches.opt_present("strict")),
-            _ => in_foreground(settings),
-        })
-    })
+    let matches = parse(&options, "omsd run [options]", arguments)?;
+    no_free(&matches)?;
+    if matches.opt_present("demo") && matches.opt_present("config") {
+        return Err(usage_error("--demo takes no --config"));
+    }
+    let mut ways = ["demo", "daemon", "ensure", "once"].into_iter().filter(|way| matches.opt_present(way));
+    let (way, other) = (ways.next(), ways.next());
+    if other.is_some() {
+        return Err(usage_error("only one of --demo, --daemon, --ensure and --once"));
+    }
+    let strict = matches.opt_present("strict");
+    if way != Some("once") && (matches.opt_present("budget") || strict) {
+        return Err(usage_error("--budget and --strict go with --once"));
+    }
+    let way = match way {
+        Some("daemon") => Way::Daemon,
+        Some("ensure") => Way::Ensure,
+        Some("once") => Way::Once { strict },
+        _ => Way::Foreground,
+    };
+    Ok((way, settings_of(&matches)?))
 }
 
 /// An agent that leaves its caller's directory needs whole paths.
