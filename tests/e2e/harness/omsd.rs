@@ -169,8 +169,11 @@ fn bound(source: Source, socket: &Path) -> bool {
         Source::Udp(port) => udp_bound(port),
         Source::Tcp(port) => tcp_listens(port),
         Source::UnixDatagram | Source::UnixStream => {
+            // Between bind(2) and listen(2) a stream socket is there and takes nobody, and logger(1) passes that over in silence.
+            let accepts =
+                |line: &str| source == Source::UnixDatagram || line.split_whitespace().nth(3) == Some("00010000");
             let table = std::fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
-            table.lines().any(|line| line.ends_with(&socket.display().to_string()))
+            table.lines().any(|line| line.ends_with(&socket.display().to_string()) && accepts(line))
         }
     }
 }
