@@ -26,8 +26,9 @@ provide_crons() {
 # busybox no crond; another cron than Debian's is found elsewhere.
 is_fit() {
     case $1 in
-        */squid) "$1" -v | grep -q -e --with-openssl ;;
-        */busybox) "$1" --list | grep -qx crond ;;
+        # All of it is read: a pipe that breaks would look like no.
+        */squid) "$1" -v | grep -e --with-openssl >/dev/null ;;
+        */busybox) "$1" --list | grep -x crond >/dev/null ;;
         */cron) [[ $1 == /usr/sbin/cron ]] ;;
     esac
 }
@@ -43,6 +44,12 @@ provide() {
     mapfile -t libraries < <(apt-cache depends "$3" | sed -n 's/^  Depends: \(lib[^ ]*\)$/\1/p')
     need_packages "${libraries[@]}"
     rm -f "$command"
+    mapfile -t programs < <(find "$root/usr" "$root/bin" -path "*bin/$2" ! -type d 2>/dev/null)
+    if [[ $2 == busybox ]]; then
+        # Not a script that starts it: it goes by the name that it is called by.
+        ln -s "${programs[0]}" "$command"
+        return
+    fi
     case $2 in
         rsyslogd)
             modules=("$root"/usr/lib/*/rsyslog)
@@ -53,10 +60,7 @@ provide() {
             printf '#!/bin/sh\nexport LD_LIBRARY_PATH="%s"\nexec "%s" --module-path="%s" "$@"\n' \
                 "$root/usr/lib/syslog-ng" "$root/usr/sbin/syslog-ng" "${modules[0]}"
             ;;
-        *)
-            mapfile -t programs < <(find "$root/usr" "$root/bin" -path "*bin/$2" ! -type d 2>/dev/null)
-            printf '#!/bin/sh\nexec "%s" "$@"\n' "${programs[0]}"
-            ;;
+        *) printf '#!/bin/sh\nexec "%s" "$@"\n' "${programs[0]}" ;;
     esac >"$command"
     chmod +x "$command"
 }
