@@ -309,6 +309,7 @@ fn named(mut config: Config, paths: &Paths) -> Config {
 fn demo_config() -> Config {
     let mut config = config::embedded_default(false);
     config.buffer.flush_ms = FLUSH_MS_DEMO;
+    config.targets.iter_mut().for_each(|target| target.buffer.flush_ms = FLUSH_MS_DEMO);
     config.buffer.ring_bytes = RING_BYTES_MIN;
     let source = |object: Object| PerfSource {
         object,

@@ -1,9 +1,10 @@
 //! A newcomer runs `omsd run --demo` in any directory, without configuration: it says in one line on stderr how to send it a message, and prints each
 //! message as JSON on standard output. The message is sent to the address that this line names.
 
-use crate::harness::{Omsd, PATIENCE, temp_dir, wait_until};
+use crate::harness::{Omsd, PATIENCE, temp_dir, wait_for, wait_until};
 use omsd_standin::serde_json::{self, Value};
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
 #[test]
 fn a_message_sent_to_the_address_it_names_is_printed() {
@@ -20,7 +21,8 @@ fn a_message_sent_to_the_address_it_names_is_printed() {
     for text in ["first", "second \u{fc}\"\\"] {
         socket.send_to(format!("<34>Nov 22 20:00:00 web01 su[7]: {text}").as_bytes(), address).expect("it is sent");
     }
-    wait_until("both records on standard output", || omsd.stdout().contains("second"));
+    // Far more than the half second that it takes, and less than what an agent that is no demo waits before it sends.
+    wait_for(Duration::from_secs(12), "both records on standard output", || omsd.stdout().contains("second"));
 
     let stdout = omsd.stdout();
     let mut messages = Vec::new();
