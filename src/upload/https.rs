@@ -106,10 +106,10 @@ impl Client {
     pub fn with_limits(options: Options, limits: Limits) -> Result<Client, HttpsError> {
         let roots = Arc::new(trust::roots(options.ca_file)?);
         let notes = notes::Shared::default();
-        let tls = tls::configuration(roots.clone(), options.identity, Some(&notes))?;
+        let tls = tls::configuration(roots.clone(), options.identity, &notes)?;
         // The proxy is nobody whom our certificate concerns.
         let wants_tls = options.proxy.as_ref().is_some_and(|proxy| proxy.tls);
-        let proxy_tls = if wants_tls { Some(Arc::new(tls::configuration(roots, None, Some(&notes))?)) } else { None };
+        let proxy_tls = if wants_tls { Some(Arc::new(tls::configuration(roots, None, &notes)?)) } else { None };
         let route = line::Route { proxy: options.proxy, no_proxy: options.no_proxy.to_owned(), notes: notes.clone() };
         let route = Arc::new(route);
         let connector = line::Connector { tls: Arc::new(tls), proxy_tls, route: route.clone() };

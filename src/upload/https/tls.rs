@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -17,7 +17,7 @@ use crate::crypto;
 /// Whether a finished client configuration says that it is FIPS: the module is in approved mode, and nothing unapproved is on
 /// offer. Always false in the standard build, whose algorithms are approved but whose module is not validated.
 pub fn fips() -> bool {
-    configuration(RootCertStore::empty().into(), None, None).is_ok_and(|finished| finished.fips())
+    configuration(RootCertStore::empty().into(), None, &Shared::default()).is_ok_and(|finished| finished.fips())
 }
 
 /// TLS 1.3 and 1.2 (with extended master secret), no resumption. In the FIPS build, one that is FIPS or none at all.
@@ -25,21 +25,15 @@ pub fn fips() -> bool {
 pub(super) fn configuration(
     roots: Arc<RootCertStore>,
     identity: Option<Identity>,
-    notes: Option<&Shared>,
+    notes: &Shared,
 ) -> Result<ClientConfig, HttpsError> {
-    let provider = Arc::new(crypto::tls::approved());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    let provider = crypto::tls::approved();
+    let witness = Witness { roots, algorithms: provider.signature_verification_algorithms, notes: notes.clone() };
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| HttpsError::Tls((&error).into()))?;
-    let builder = match notes {
-        None => builder.with_root_certificates(roots),
-        Some(notes) => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-            let verifier = verifier.map_err(|error| HttpsError::Trust(error.to_string()))?;
-            let witness = Witness { verifier, notes: notes.clone() };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(witness))
-        }
-    };
+        .map_err(|error| HttpsError::Tls((&error).into()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(witness));
     let mut finished = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
