@@ -192,7 +192,7 @@ impl Agent {
 
     fn inflow(&mut self, now_ms: u64) -> Inflow<'_> {
         let state = self.inflow_state(now_ms);
-        Inflow::new(&mut self.ring, self.config.buffer.full_action, state)
+        Inflow::new(&mut self.ring, self.config.ring.full_action, state)
     }
 
     /// A full ring holds senders back for destinations that take what they are sent. One that fails loses its oldest records
@@ -237,7 +237,7 @@ impl Agent {
     /// Reads the sources that are ready, and decides how long they may be left alone now.
     fn take_in(&mut self, set: &[PollFd], now_ms: u64) {
         let state = self.inflow_state(now_ms);
-        let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, state);
+        let mut inflow = Inflow::new(&mut self.ring, self.config.ring.full_action, state);
         let turn = self.sources.turn(set, now_ms, &mut inflow);
         if let Some(fault) = inflow.fault() {
             let text = format_args!("records are lost, the ring takes none: {fault}");
@@ -274,7 +274,7 @@ impl Agent {
             return;
         }
         let state = self.inflow_state(now_ms);
-        let mut inflow = Inflow::new(&mut self.ring, self.config.buffer.full_action, state);
+        let mut inflow = Inflow::new(&mut self.ring, self.config.ring.full_action, state);
         self.timers.quiet_at_ms = Some(now_ms + QUIET_MS);
         let mut append = |payload: &[u8]| inflow.append(Stream::Perf, payload);
         let log = &mut self.log;
@@ -330,7 +330,7 @@ impl Agent {
                 self.timers.sync_at_ms = None;
                 return;
             }
-            Ok(()) => self.timers.sync_at_ms.get_or_insert(now_ms + self.config.buffer.sync_ms),
+            Ok(()) => self.timers.sync_at_ms.get_or_insert(now_ms + self.config.ring.sync_ms),
             Err(_) => self.timers.sync_at_ms.get_or_insert(now_ms + DISK_RETRY_MS),
         };
         let synced = if now_ms >= sync_at_ms { Some(self.ring.sync()) } else { None };
@@ -445,9 +445,7 @@ impl Agent {
         if config.sandbox != self.config.sandbox {
             self.log.line(LogLevel::Warn, format_args!("sandbox takes effect only when the agent is restarted"));
         }
-        if config.buffer.ring_path != self.config.buffer.ring_path
-            || config.buffer.ring_bytes != self.config.buffer.ring_bytes
-        {
+        if (&config.ring.path, config.ring.bytes) != (&self.config.ring.path, self.config.ring.bytes) {
             let text = format_args!("buffer_path and buffer_size take effect only when the agent is restarted");
             self.log.line(LogLevel::Warn, text);
         }
@@ -488,7 +486,7 @@ impl Agent {
             let uploader = match kept.iter().position(|uploader| uploader.name == target.name) {
                 Some(index) => {
                     let mut uploader = kept.swap_remove(index);
-                    uploader.configure(&target.buffer);
+                    uploader.configure(&target.sending);
                     uploader
                 }
                 None => {

@@ -12,7 +12,7 @@ use super::{Agent, Ended, Timers, machine, sandbox, status};
 use crate::collect::Object;
 use crate::config::files::{Digest, HostFiles};
 use crate::config::regex::Regex;
-use crate::config::{self, Config, Destination, Listen, LogLevel, PerfSource};
+use crate::config::{self, Config, Destination, Listen, LogLevel, OmsFiles, PerfSource, Target};
 use crate::intake::{OpenError, Sources};
 use crate::limits::{FLUSH_MS_DEMO, LOCK_STEP_MS, LOCK_TRY_MS, PERF_MS_DEMO, RING_BYTES_MIN};
 use crate::record::perf;
@@ -245,7 +245,7 @@ pub fn load(settings: &Settings, paths: &Paths, log: &Log) -> Option<(Config, Di
         Some(path) => path.clone(),
         None if installed.exists() => installed,
         None => {
-            let identity = config::OmsFiles::default().omsadmin_conf;
+            let identity = OmsFiles::default().omsadmin_conf;
             let mut config = config::embedded_default(paths.place(&identity).exists());
             let (ids, mut digest) = (workspaces(paths), Digest::default());
             ids.iter().for_each(|id| digest.add(id.as_bytes()));
@@ -292,13 +292,14 @@ fn primary(paths: &Paths) -> Option<String> {
 /// Gives the primary workspace's destination the name that it has when it is spoken of by its id: what waits for it is still its own
 /// when it is primary no more.
 fn named(mut config: Config, paths: &Paths) -> Config {
-    let primary = primary(paths).map(|id| Destination::Oms(config::OmsFiles::of_workspace(&id)));
-    let plain = config::OmsFiles::default();
-    let Some(name) = primary.map(|destination| config::Target::new(destination, config::Buffer::default()).name) else {
-        return config;
-    };
+    let Some(id) = primary(paths) else { return config };
+    let name = Destination::Oms(OmsFiles::of_workspace(&id)).name();
+    let plain = OmsFiles::default();
     let is_taken = config.targets.iter().any(|target| target.name == name);
-    let is_primary = |target: &&mut config::Target| matches!(&target.destination, Destination::Oms(files) if files.omsadmin_conf == plain.omsadmin_conf && target.name == "out_oms");
+    let is_primary = |target: &&mut Target| match &target.destination {
+        Destination::Oms(files) => files.omsadmin_conf == plain.omsadmin_conf && target.name == "out_oms",
+        _ => false,
+    };
     if let Some(target) = config.targets.iter_mut().find(is_primary).filter(|_| !is_taken) {
         target.name = name;
     }
@@ -308,9 +309,8 @@ fn named(mut config: Config, paths: &Paths) -> Config {
 /// The built-in configuration, in a hurry and with the smallest ring.
 fn demo_config() -> Config {
     let mut config = config::embedded_default(false);
-    config.buffer.flush_ms = FLUSH_MS_DEMO;
-    config.targets.iter_mut().for_each(|target| target.buffer.flush_ms = FLUSH_MS_DEMO);
-    config.buffer.ring_bytes = RING_BYTES_MIN;
+    config.targets.iter_mut().for_each(|target| target.sending.flush_ms = FLUSH_MS_DEMO);
+    config.ring.bytes = RING_BYTES_MIN;
     let source = |object: Object| PerfSource {
         object,
         instances: Regex::any(),
@@ -381,7 +381,7 @@ impl Drop for Held {
 
 impl Home {
     fn of(paths: &Paths, config: &Config, digest: Digest) -> Result<Home, StartError> {
-        let ring = paths.place(&config.buffer.ring_path);
+        let ring = paths.place(&config.ring.path);
         let lock = paths.lock();
         for path in [&ring, &lock] {
             make_parent(path)?;
@@ -422,7 +422,7 @@ fn make_parent(path: &Path) -> Result<(), StartError> {
 /// Opens the ring. A file that is no ring is set aside, never overwritten; one of another format is an error.
 fn open_ring(path: &Path, config: &Config, log: &Log) -> Result<DiskRing, StartError> {
     let is_taken = |error: &OpenRingError| *error == OpenRingError::Fault(Fault::TAKEN);
-    let open = || insist(is_taken, || disk::open(path, config.buffer.ring_bytes, clock::wall_us()));
+    let open = || insist(is_taken, || disk::open(path, config.ring.bytes, clock::wall_us()));
     let opened = open().or_else(|error| {
         if !error.is_foreign() {
             return Err(StartError::Ring(path.to_path_buf(), error));
@@ -435,7 +435,7 @@ fn open_ring(path: &Path, config: &Config, log: &Log) -> Result<DiskRing, StartE
     });
     let (ring, found) = opened?;
     if let Some(bytes) = found.resized_from {
-        let text = format_args!("ring file resized from {bytes} to {} bytes", config.buffer.ring_bytes);
+        let text = format_args!("ring file resized from {bytes} to {} bytes", config.ring.bytes);
         log.line(LogLevel::Info, text);
     }
     if found.missing > 0 {
@@ -462,7 +462,7 @@ fn greet(settings: &Settings, config: &Config, log: &Log) {
         does.push(alloc::format!("samples {}", objects.join(", ")));
     }
     let alone = config.targets.len() == 1;
-    let of_target = |target: &config::Target| match &target.destination {
+    let of_target = |target: &Target| match &target.destination {
         Destination::Stdout => String::from("standard output"),
         Destination::Oms(_) if alone => String::from("Log Analytics"),
         Destination::AzureIngestion(_) if alone => String::from("a data collection rule"),

@@ -3,7 +3,7 @@
 
 use super::log::Log;
 use super::rejected;
-use crate::config::{Buffer, LogLevel, Target};
+use crate::config::{LogLevel, Sending, Target};
 use crate::limits::{CHUNK_BYTES_MIN, DESTINATIONS_MAX, UPLOAD_MS_MAX};
 use crate::ring::disk::DiskRing;
 use crate::ring::{Fault, Retry, StreamState, flow, frame};
@@ -80,7 +80,7 @@ pub struct Uploader {
     pub place: usize,
     /// ` to NAME` where there are others; what a line of our log about its uploads has.
     label: String,
-    buffer: Buffer,
+    sending: Sending,
     rejected: Option<PathBuf>,
     schedule: Schedule,
     child: Option<Child>,
@@ -108,7 +108,7 @@ impl Uploader {
             name: target.name.clone(),
             place,
             label: String::new(),
-            buffer: target.buffer.clone(),
+            sending: target.sending.clone(),
             rejected,
             schedule,
             child: None,
@@ -176,7 +176,7 @@ impl Uploader {
             settled = true;
         }
         let backlog = self.backlog(ring);
-        self.schedule.advance(&backlog, &self.buffer, now_ms);
+        self.schedule.advance(&backlog, &self.sending, now_ms);
         if self.in_flight.is_none() {
             match self.schedule.due(&backlog, now_ms) {
                 Some(stream) => self.start(ring, stream, now_ms, log, make),
@@ -218,7 +218,7 @@ impl Uploader {
         make: impl FnOnce() -> D,
     ) {
         let flow = self.flow(stream);
-        ring.begin_chunk(flow, self.buffer.chunk_bytes as u64, u64::from(self.schedule.records_max(stream)));
+        ring.begin_chunk(flow, self.sending.chunk_bytes as u64, u64::from(self.schedule.records_max(stream)));
         if self.child.is_none() {
             match Child::start(make) {
                 Ok(child) => self.child = Some(child),
@@ -310,7 +310,7 @@ impl Uploader {
             if outcome.reason.is_empty() || rest == 0 {
                 return; // nothing failed: what is left makes the next chunk
             }
-            ring.begin_chunk(flow, self.buffer.chunk_bytes as u64, u64::from(concerned));
+            ring.begin_chunk(flow, self.sending.chunk_bytes as u64, u64::from(concerned));
             note_fault(ring.cut_chunk(flow, u64::from(concerned)), now_ms, log);
         } else if concerned < records {
             note_fault(ring.cut_chunk(flow, u64::from(concerned)), now_ms, log);
@@ -337,7 +337,7 @@ impl Uploader {
         // Without chance the schedule is still a schedule.
         let _ = random_bytes(&mut chance);
         let (failures, flow) = (self.schedule.attempts(stream), self.flow(stream));
-        let next = self.schedule.settle(stream, (records, outcome), &self.buffer, now_ms, u32::from_le_bytes(chance));
+        let next = self.schedule.settle(stream, (records, outcome), &self.sending, now_ms, u32::from_le_bytes(chance));
         match next {
             Next::Acknowledge => {
                 note_fault(ring.acknowledge(flow), now_ms, log);
@@ -373,7 +373,7 @@ impl Uploader {
         let flow = self.flow(stream);
         // The chunk is read again: nobody keeps a copy of what is on its way.
         ring.put_back(flow);
-        ring.begin_chunk(flow, self.buffer.chunk_bytes as u64, 1);
+        ring.begin_chunk(flow, self.sending.chunk_bytes as u64, 1);
         let mut piece = Vec::new();
         let _ = ring.next_piece(flow, &mut piece, PIECE_BYTES);
         let Some((header, payload, _)) = frame::split(&piece) else { return };
@@ -465,9 +465,9 @@ impl Uploader {
         self.feed(ring);
     }
 
-    /// Goes by other bounds from now on.
-    pub fn configure(&mut self, buffer: &Buffer) {
-        self.buffer = buffer.clone();
+    /// Goes by other bounds and times from now on.
+    pub fn configure(&mut self, sending: &Sending) {
+        self.sending = sending.clone();
         self.dismiss_idle();
     }
 

@@ -279,7 +279,7 @@ pub(super) fn last_upload(scene: &Scene, tell: Tell) {
         // The file is up to 30 s old: what counts is how things stood when it was written.
         let written_us = scene.now_us.saturating_sub(status.age_ms() * 1000);
         let since = |moment: &str| unix_us(moment).map(|us| written_us.saturating_sub(us) / 1_000_000);
-        let flush_ms = config.targets.iter().map(|target| target.buffer.flush_ms).max().unwrap_or(0);
+        let flush_ms = config.targets.iter().map(|target| target.sending.flush_ms).max().unwrap_or(0);
         let late = |stream: &StreamStatus| {
             let StreamStatus { name, attempts, next_attempt_in_s, .. } = stream;
             format!("{name}: {attempts} failures in a row, next attempt in {next_attempt_in_s} s")

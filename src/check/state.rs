@@ -35,7 +35,7 @@ struct Directory {
 pub(super) fn directory(scene: &Scene, tell: Tell) {
     const ID: &str = "state.dir";
     scene.configured(&[ID], tell, |config, tell| {
-        let ring = scene.paths.place(&config.buffer.ring_path);
+        let ring = scene.paths.place(&config.ring.path);
         let path = ring.parent().unwrap_or(&ring);
         let found = match fs::metadata(path) {
             Ok(found) => found,
@@ -54,7 +54,7 @@ pub(super) fn directory(scene: &Scene, tell: Tell) {
             is_writable: identity::account(scene).is_none_or(|account| identity::may_write(&found, account)),
             mount,
             space: space.and_then(|path| filesystem::space(&path)),
-            ring_bytes: config.buffer.ring_bytes,
+            ring_bytes: config.ring.bytes,
             there_bytes: fs::metadata(&ring).map_or(0, |ring| ring.len()),
         }));
     });
@@ -121,7 +121,7 @@ pub(super) fn ring(scene: &Scene, tell: Tell) {
     /// A frame that is written while one looks may show as a gap.
     const TRIES: usize = 3;
     scene.configured(&[ID], tell, |config, tell| {
-        let path = scene.paths.place(&config.buffer.ring_path);
+        let path = scene.paths.place(&config.ring.path);
         let shown = path.display().to_string();
         let file = match disk::open_read_only(&path) {
             Ok(file) => file,

@@ -234,7 +234,7 @@ pub(super) fn round_trip(scene: &Scene, tell: Tell) {
             let text = format!("{}: {error}", log.display());
             return tell(Finding::fail(ID, text, "start the syslog daemon (rsyslog, syslog-ng, systemd-journald)"));
         }
-        let ring = scene.paths.place(&config.buffer.ring_path);
+        let ring = scene.paths.place(&config.ring.path);
         loop {
             let looked_ms = clock::monotonic_ms();
             match has(&ring, &marker) {

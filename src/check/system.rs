@@ -22,7 +22,7 @@ pub(super) fn look(scene: &Scene, tell: Tell) {
             .ok()
             .map(|text| text.trim_matches(['\0', '\n']).to_string())
     };
-    let ring_bytes = scene.config.as_ref().map_or(0, |config| config.buffer.ring_bytes);
+    let ring_bytes = scene.config.as_ref().map_or(0, |config| config.ring.bytes);
     tell(match of_agent("limits") {
         Some(limits) => judge_limits(&limits, ring_bytes),
         None => Finding::skip("sys.limits", "no /proc"),

@@ -109,7 +109,7 @@ fn gather(root: &Path) -> Vec<Entry> {
         );
     }
     if let Some(config) = scene.config() {
-        add("ring", ring(&paths.place(&config.buffer.ring_path)));
+        add("ring", ring(&paths.place(&config.ring.path)));
         for (number, target) in (1..).zip(&config.targets) {
             add(&format!("destination-{number}"), destination(&paths, &target.destination));
         }

@@ -2,7 +2,7 @@
 
 use super::{Exit, ended, options, parse, root_of, root_option, say, usage_error};
 use crate::agent::paths::Paths;
-use crate::config::Buffer;
+use crate::config::RingSettings;
 use crate::record::{Sender, encode};
 use crate::ring::inspect::{self, Shown};
 use crate::ring::{OpenError, disk, frame};
@@ -25,7 +25,7 @@ pub fn command(arguments: &[String]) -> Exit {
     ended(|| {
         let matches = parse(&options, BRIEF, arguments)?;
         let (action, file) = match matches.free.as_slice() {
-            [action] => (action, Paths::below(&root_of(&matches)).place(&Buffer::default().ring_path)),
+            [action] => (action, Paths::below(&root_of(&matches)).place(&RingSettings::default().path)),
             [action, file] => (action, PathBuf::from(file)),
             _ => return Err(usage_error(&format!("say what to do: {BRIEF}"))),
         };

@@ -7,8 +7,8 @@ use super::literal::{Reading, flag, short_time_ms, size_bytes, time_ms, whole};
 use super::pattern::takes_tag;
 use super::table::{self, Effect, Home, Key, Kind, Range};
 use super::{
-    Buffer, Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, Routes, Sandbox, SyslogSource,
-    Target,
+    Config, Destination, FullAction, Listen, LogLevel, OmsFiles, PerfSource, RingSettings, Routes, Sandbox, Sending,
+    SyslogSource, Target,
 };
 use crate::limits::{
     CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, DESTINATIONS_MAX, SOURCES_MAX, TOPOLOGY_MS_DEFAULT,
@@ -99,6 +99,7 @@ enum Purpose {
 #[derive(PartialEq)]
 struct Settings {
     target: Target,
+    ring: RingSettings,
     log_level: Option<LogLevel>,
     place: Place,
 }
@@ -203,11 +204,11 @@ impl Reader<'_> {
             }
             _ => Destination::Oms(values.oms_files()),
         };
-        let mut target = Target::new(destination, values.buffer());
+        let mut target = Target::new(destination, values.sending());
         if let Some(id) = last_entry(section, "id").filter(|id| !id.value.is_empty()) {
             target.name.clone_from(&id.value);
         }
-        Settings { target, log_level: values.log_level(), place: section.place }
+        Settings { target, ring: values.ring(), log_level: values.log_level(), place: section.place }
     }
 
     /// Warns even of a type that is known: it has no effect.
@@ -511,15 +512,20 @@ impl<'s> Values<'_, '_, 's> {
         OmsFiles::of_workspace(&id)
     }
 
-    fn buffer(&mut self) -> Buffer {
-        let retry_wait_max_ms = self.number("max_retry_wait");
-        Buffer {
-            ring_path: self.ring_path(),
-            ring_bytes: self.number("buffer_size"),
-            chunk_bytes: usize::try_from(self.number("buffer_chunk_limit")).unwrap_or(usize::MAX),
+    fn ring(&mut self) -> RingSettings {
+        RingSettings {
+            path: self.ring_path(),
+            bytes: self.number("buffer_size"),
             full_action: self.full_action(),
-            flush_ms: self.number("flush_interval"),
             sync_ms: self.number("sync_interval"),
+        }
+    }
+
+    fn sending(&mut self) -> Sending {
+        let retry_wait_max_ms = self.number("max_retry_wait");
+        Sending {
+            chunk_bytes: usize::try_from(self.number("buffer_chunk_limit")).unwrap_or(usize::MAX),
+            flush_ms: self.number("flush_interval"),
             retry_limit: self.retry_limit(),
             retry_wait_ms: self.number("retry_wait").min(retry_wait_max_ms),
             retry_wait_max_ms,
@@ -598,7 +604,7 @@ fn assemble(plan: Plan, report: &mut Report) -> Option<Config> {
     Some(Config {
         targets: router.chosen.iter().map(|settings| settings.target.clone()).collect(),
         routes,
-        buffer: first.target.buffer.clone(),
+        ring: first.ring.clone(),
         sources: plan.sources.into_iter().map(|input| input.source).collect(),
         perf: plan.perf.into_iter().map(|perf| perf.source).collect(),
         heartbeat_ms: plan.heartbeat.map(|heartbeat| heartbeat.interval_ms),
@@ -655,7 +661,7 @@ impl<'p> Router<'p> {
             return 0;
         }
         if let Some(&first) = self.chosen.first() {
-            let keys = ring_keys(target, &first.target);
+            let keys = ring_keys(&settings.ring, &first.ring);
             if !keys.is_empty() {
                 differs(settings, first, "which counts for the ring", &keys, report);
             }
@@ -682,7 +688,12 @@ impl<'p> Router<'p> {
     /// Two sections stand for one destination: the first one's settings count.
     fn differs(&self, settings: &Settings, other: &Settings, report: &mut Report) {
         let (one, two) = (&settings.target, &other.target);
-        let keys = [different_type(one, two), ring_keys(one, two), flow_keys(one, two)].concat();
+        let keys = [
+            different_type(one, two),
+            ring_keys(&settings.ring, &other.ring),
+            sending_keys(&one.sending, &two.sending),
+        ]
+        .concat();
         if one.destination != two.destination {
             let line = report.refer(settings.place, other.place);
             let reason = format!(
@@ -760,20 +771,16 @@ fn different_type(one: &Target, other: &Target) -> Vec<&'static str> {
     }
 }
 
-/// Settings of the ring, of which there is one.
-fn ring_keys(one: &Target, other: &Target) -> Vec<&'static str> {
-    let (one, other) = (&one.buffer, &other.buffer);
+fn ring_keys(one: &RingSettings, other: &RingSettings) -> Vec<&'static str> {
     names_of(&[
-        ("buffer_path", one.ring_path == other.ring_path),
-        ("buffer_size", one.ring_bytes == other.ring_bytes),
+        ("buffer_path", one.path == other.path),
+        ("buffer_size", one.bytes == other.bytes),
         ("buffer_queue_full_action", one.full_action == other.full_action),
         ("sync_interval", one.sync_ms == other.sync_ms),
     ])
 }
 
-/// Settings that each destination has of its own.
-fn flow_keys(one: &Target, other: &Target) -> Vec<&'static str> {
-    let (one, other) = (&one.buffer, &other.buffer);
+fn sending_keys(one: &Sending, other: &Sending) -> Vec<&'static str> {
     names_of(&[
         ("buffer_chunk_limit", one.chunk_bytes == other.chunk_bytes),
         ("flush_interval", one.flush_ms == other.flush_ms),

@@ -51,7 +51,7 @@ pub fn parse(files: &mut dyn Files, path: &str) -> Result<(Config, Vec<Diagnosti
 /// with the default paths if an identity exists, and printed by `out_stdout` otherwise.
 pub fn embedded_default(identity_exists: bool) -> Config {
     let destination = if identity_exists { Destination::Oms(OmsFiles::default()) } else { Destination::Stdout };
-    Config { targets: vec![Target::new(destination, Buffer::default())], ..Config::default() }
+    Config { targets: vec![Target::new(destination, Sending::default())], ..Config::default() }
 }
 
 /// A configuration that passed every check. Times are in milliseconds, sizes in bytes.
@@ -69,8 +69,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Which of them takes what.
     pub routes: Routes,
-    /// The ring's settings: the first target's.
-    pub buffer: Buffer,
+    /// The ring's settings: those that stand with the first target.
+    pub ring: RingSettings,
     /// Refuse (`false`, default) or allow the standard build on a host in FIPS mode.
     pub allow_non_fips: bool,
     /// Keep state on a file system of a network, which no other host must use.
@@ -147,7 +147,7 @@ pub struct Target {
     /// Where its requests go.
     pub destination: Destination,
     /// How its records wait until then.
-    pub buffer: Buffer,
+    pub sending: Sending,
 }
 
 /// The targets that each kind of record goes to: bit n is `targets[n]`.
@@ -166,8 +166,8 @@ const WORKSPACES: &str = "/etc/opt/omsd/";
 
 impl Target {
     /// A target with the name that follows from where it goes.
-    pub fn new(destination: Destination, buffer: Buffer) -> Target {
-        Target { name: destination.name(), destination, buffer }
+    pub fn new(destination: Destination, sending: Sending) -> Target {
+        Target { name: destination.name(), destination, sending }
     }
 }
 
@@ -182,8 +182,8 @@ impl Destination {
         }
     }
 
-    /// The `type` and which rule or, where it is not the primary one, which workspace.
-    fn name(&self) -> String {
+    /// What a target is called that has no `@id`: the `type` and which rule or, where it is not the primary one, which workspace.
+    pub fn name(&self) -> String {
         let files = match self {
             Destination::Oms(files) => files,
             Destination::AzureIngestion(rule) => return [self.type_name(), " ", &rule.rule_id].concat(),
@@ -440,21 +440,26 @@ pub struct OmsFiles {
     pub compress: bool,
 }
 
-/// The buffer and retry parameters of a `<match>`.
+/// The parameters of a `<match>` that concern the ring file, of which there is one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Buffer {
+pub struct RingSettings {
     /// `buffer_path`: the ring file, absolute, before `--root`.
-    pub ring_path: String,
+    pub path: String,
     /// `buffer_size`: the ring file's size.
-    pub ring_bytes: u64,
-    /// `buffer_chunk_limit`: raw frames in one request.
-    pub chunk_bytes: usize,
+    pub bytes: u64,
     /// `buffer_queue_full_action`
     pub full_action: FullAction,
-    /// `flush_interval`
-    pub flush_ms: u64,
     /// `sync_interval`; 0: every batch.
     pub sync_ms: u64,
+}
+
+/// The parameters of a `<match>` that say how its own records become requests, and what follows a failed one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sending {
+    /// `buffer_chunk_limit`: raw frames in one request.
+    pub chunk_bytes: usize,
+    /// `flush_interval`
+    pub flush_ms: u64,
     /// `retry_limit`: attempts before a chunk is discarded; `None`: never, our default.
     pub retry_limit: Option<u32>,
     /// `retry_wait`
@@ -501,10 +506,8 @@ impl Config {
 
     /// Sends everything to each of these onboarded workspaces, if they are several. The first ones count.
     pub fn send_to_workspaces(&mut self, ids: &[String]) {
-        if ids.len() < 2 {
-            return;
-        }
-        let target = |id: &String| Target::new(Destination::Oms(OmsFiles::of_workspace(id)), self.buffer.clone());
+        let Some(first) = self.targets.first().filter(|_| ids.len() > 1) else { return };
+        let target = |id: &String| Target::new(Destination::Oms(OmsFiles::of_workspace(id)), first.sending.clone());
         self.targets = ids.iter().take(DESTINATIONS_MAX).map(target).collect();
         self.routes = Routes { syslog: u8::MAX, perf: u8::MAX, heartbeat: u8::MAX };
     }
@@ -536,9 +539,9 @@ impl Default for Config {
             perf: Vec::new(),
             heartbeat_ms: Some(60_000),
             topology_ms: TOPOLOGY_MS_DEFAULT,
-            targets: vec![Target::new(Destination::Stdout, Buffer::default())],
+            targets: vec![Target::new(Destination::Stdout, Sending::default())],
             routes: Routes::default(),
-            buffer: Buffer::default(),
+            ring: RingSettings::default(),
             allow_non_fips: false,
             allow_network_state: false,
             sandbox: Sandbox::default(),
@@ -572,15 +575,22 @@ impl Default for OmsFiles {
     }
 }
 
-impl Default for Buffer {
+impl Default for RingSettings {
     fn default() -> Self {
-        Buffer {
-            ring_path: "/var/opt/omsd/ring".to_string(),
-            ring_bytes: RING_BYTES_DEFAULT,
-            chunk_bytes: CHUNK_BYTES_DEFAULT,
+        RingSettings {
+            path: "/var/opt/omsd/ring".to_string(),
+            bytes: RING_BYTES_DEFAULT,
             full_action: FullAction::HoldStreams,
-            flush_ms: FLUSH_MS_DEFAULT,
             sync_ms: SYNC_MS_DEFAULT,
+        }
+    }
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Sending {
+            chunk_bytes: CHUNK_BYTES_DEFAULT,
+            flush_ms: FLUSH_MS_DEFAULT,
             retry_limit: None,
             retry_wait_ms: RETRY_MS_FIRST,
             retry_wait_max_ms: RETRY_MS_MAX,

@@ -560,7 +560,7 @@ mod tests {
             parse(&mut MemoryFiles::default().with("a", &switched_on(SAMPLE)), "a").expect("accepted");
         assert_eq!(warnings, []);
         assert_eq!(config.sources.len(), 3);
-        assert_eq!(config.buffer.retry_limit, Some(6));
+        assert_eq!(config.targets[0].sending.retry_limit, Some(6));
     }
 
     #[test]

@@ -126,12 +126,11 @@ fn the_originals_configuration_works_as_it_is() {
     let mut files = ORIGINAL.iter().fold(MemoryFiles::default(), |files, (path, text)| files.with(path, text));
     let (config, warnings) = parse(&mut files, "/x/omsagent.conf").expect("accepted");
     assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning && warning.line > 0));
-    let expected_buffer = Buffer {
+    let sending = Sending {
         chunk_bytes: crate::limits::CHUNK_BYTES_MAX,
-        full_action: FullAction::DropOldest,
         retry_limit: Some(6),
         retry_wait_max_ms: 30 * 60 * 1000,
-        ..Buffer::default()
+        ..Sending::default()
     };
     let expected = Config {
         sources: vec![SyslogSource { line: 2, ..SyslogSource::default() }],
@@ -145,9 +144,9 @@ fn the_originals_configuration_works_as_it_is() {
         }],
         heartbeat_ms: Some(60_000),
         topology_ms: 1_200_000,
-        targets: vec![Target::new(Destination::Oms(OmsFiles::default()), expected_buffer.clone())],
+        targets: vec![Target::new(Destination::Oms(OmsFiles::default()), sending)],
         routes: Routes::default(),
-        buffer: expected_buffer,
+        ring: RingSettings { full_action: FullAction::DropOldest, ..RingSettings::default() },
         allow_non_fips: false,
         allow_network_state: false,
         sandbox: Sandbox::On,
@@ -213,24 +212,25 @@ fn a_missing_port_or_address_is_ours_not_the_originals_and_said_so() {
 
 #[test]
 fn the_buffer_takes_every_key_and_value_of_the_original() {
-    let buffer = |lines: &str| accepted(&output(lines)).buffer;
-    assert_eq!(buffer("buffer_queue_full_action drop_oldest_chunk").full_action, FullAction::DropOldest);
-    assert_eq!(buffer("buffer_queue_full_action block").full_action, FullAction::Block);
-    assert_eq!(buffer("buffer_queue_full_action exception").full_action, FullAction::DropNewest);
-    assert_eq!(buffer("").full_action, FullAction::HoldStreams);
-    assert_eq!(buffer("retry_limit 6").retry_limit, Some(6));
-    assert_eq!(buffer("").retry_limit, None);
-    assert_eq!(buffer("retry_limit 6\ndisable_retry_limit").retry_limit, None);
-    assert_eq!(buffer("retry_limit 6\ndisable_retry_limit false").retry_limit, Some(6));
-    assert_eq!(buffer("retry_wait 5s").retry_wait_ms, 5000);
-    assert_eq!(buffer("max_retry_wait 30m").retry_wait_max_ms, 1_800_000);
-    assert_eq!(buffer("retry_wait 1h\nmax_retry_wait 10s").retry_wait_ms, 10_000);
-    assert_eq!(buffer("flush_interval 1m").flush_ms, 60_000);
-    assert_eq!(buffer("sync_interval 0").sync_ms, 0);
-    assert_eq!(buffer("sync_interval 250ms").sync_ms, 250);
-    assert_eq!(buffer("buffer_size 1g").ring_bytes, 1 << 30);
-    assert_eq!(buffer("buffer_chunk_limit 2m").chunk_bytes, 2 << 20);
-    assert_eq!(buffer("buffer_path /srv/ring").ring_path, "/srv/ring");
+    let ring = |lines: &str| accepted(&output(lines)).ring;
+    let sending = |lines: &str| accepted(&output(lines)).targets.remove(0).sending;
+    assert_eq!(ring("buffer_queue_full_action drop_oldest_chunk").full_action, FullAction::DropOldest);
+    assert_eq!(ring("buffer_queue_full_action block").full_action, FullAction::Block);
+    assert_eq!(ring("buffer_queue_full_action exception").full_action, FullAction::DropNewest);
+    assert_eq!(ring("").full_action, FullAction::HoldStreams);
+    assert_eq!(sending("retry_limit 6").retry_limit, Some(6));
+    assert_eq!(sending("").retry_limit, None);
+    assert_eq!(sending("retry_limit 6\ndisable_retry_limit").retry_limit, None);
+    assert_eq!(sending("retry_limit 6\ndisable_retry_limit false").retry_limit, Some(6));
+    assert_eq!(sending("retry_wait 5s").retry_wait_ms, 5000);
+    assert_eq!(sending("max_retry_wait 30m").retry_wait_max_ms, 1_800_000);
+    assert_eq!(sending("retry_wait 1h\nmax_retry_wait 10s").retry_wait_ms, 10_000);
+    assert_eq!(sending("flush_interval 1m").flush_ms, 60_000);
+    assert_eq!(ring("sync_interval 0").sync_ms, 0);
+    assert_eq!(ring("sync_interval 250ms").sync_ms, 250);
+    assert_eq!(ring("buffer_size 1g").bytes, 1 << 30);
+    assert_eq!(sending("buffer_chunk_limit 2m").chunk_bytes, 2 << 20);
+    assert_eq!(ring("buffer_path /srv/ring").path, "/srv/ring");
 }
 
 #[test]
@@ -263,9 +263,9 @@ fn values_that_the_original_reads_strangely_keep_its_meaning_and_a_warning() {
             "11:10: warning: `compress` is true or false: `on` is taken as true, as if it were not set",
         ],
     );
-    assert_eq!(config.buffer.flush_ms, 30_000);
-    assert_eq!(config.buffer.retry_wait_ms, crate::limits::RETRY_MS_MAX);
-    assert_eq!(config.buffer.chunk_bytes, 4 << 20);
+    assert_eq!(config.targets[0].sending.flush_ms, 30_000);
+    assert_eq!(config.targets[0].sending.retry_wait_ms, crate::limits::RETRY_MS_MAX);
+    assert_eq!(config.targets[0].sending.chunk_bytes, 4 << 20);
 }
 
 #[test]
@@ -404,10 +404,10 @@ fn each_match_is_a_destination_of_its_own_and_takes_its_tags() {
         &format!("{SYSLOG}{HEARTBEAT}{first}<match **>\ntype out_stdout\nflush_interval 2s\n</match>\n"),
         &["9:1: warning: differs from the destination on line 14, which counts for the ring, in buffer_size"],
     );
-    let targets: Vec<_> = config.targets.iter().map(|target| (target.name.as_str(), target.buffer.flush_ms)).collect();
+    let targets: Vec<_> = config.targets.iter().map(|target| (target.name.as_str(), target.sending.flush_ms)).collect();
     assert_eq!(targets, [("out_stdout", 2000), ("out_oms", 1000)]);
     assert_eq!(config.routes, Routes { syslog: 1, heartbeat: 2, perf: 1 });
-    assert_eq!(config.buffer.ring_bytes, 10 << 20);
+    assert_eq!(config.ring.bytes, 10 << 20);
 }
 
 const TWO_WORKSPACES: &str = "<match oms.**>\ntype copy\n<store>\ntype out_oms\nworkspace_id a-1\n</store>\n<store>\n@type out_oms\n\
@@ -422,7 +422,7 @@ fn a_copy_goes_to_every_store_each_with_its_own_identity() {
     let Destination::Oms(files) = &config.targets[1].destination else { panic!("out_oms") };
     assert_eq!(files.omsadmin_conf, "/etc/opt/omsd/b-2/conf/omsadmin.conf");
     assert_eq!((files.key.as_str(), files.certificate.as_str()), ("/etc/opt/omsd/b-2/certs/oms.key", "/x/oms.crt"));
-    assert_eq!(config.targets[1].buffer.flush_ms, 1000);
+    assert_eq!(config.targets[1].sending.flush_ms, 1000);
 }
 
 #[test]
@@ -478,12 +478,12 @@ fn what_is_wrong_with_several_destinations_is_named() {
 fn the_first_match_in_the_files_order_takes_a_tag() {
     let other = "<match oms.syslog.**>\ntype out_oms\nbuffer_size 20m\n</match>\n";
     let config = accepted(&format!("{SYSLOG}{other}"));
-    assert_eq!(config.buffer.ring_bytes, 20 << 20);
+    assert_eq!(config.ring.bytes, 20 << 20);
     let config = warned(
         &format!("{SYSLOG}{OMS}{other}"),
         &["9:1: warning: differs from the destination on line 6, which counts for both, in buffer_size"],
     );
-    assert_eq!(config.buffer.ring_bytes, 10 << 20);
+    assert_eq!(config.ring.bytes, 10 << 20);
 }
 
 #[test]

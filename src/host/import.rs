@@ -557,9 +557,9 @@ impl fmt::Display for Found {
         let Some(configuration) = &self.configuration else { return Ok(()) };
         writeln!(f, "configuration {}:", configuration.path.display())?;
         configuration.diagnostics.iter().try_for_each(|finding| writeln!(f, "  {finding}"))?;
-        let Config { sources, perf, buffer, .. } = &configuration.parsed;
+        let Config { sources, perf, targets, .. } = &configuration.parsed;
         writeln!(f, "  comes to {} for syslog, {} for counters", sources.len(), perf.len())?;
-        match buffer.retry_limit {
+        match targets.iter().find_map(|target| target.sending.retry_limit) {
             Some(limit) => writeln!(
                 f,
                 "  retry_limit {limit}, as it was: what fails so often is discarded. Without this line omsd keeps it until there is no room"

@@ -7,7 +7,7 @@
 use super::backoff::{self, Policy};
 use super::chunk::{Settled, Sizing};
 use super::{Outcome, Stream};
-use crate::config::Buffer;
+use crate::config::Sending;
 use crate::limits::LINGER_MS;
 
 /// What of one stream waits and may be sent.
@@ -94,17 +94,17 @@ impl Schedule {
     }
 
     /// One flush interval after the first record that waits, or as soon as a chunk is full, everything that waits is wanted.
-    pub fn advance(&mut self, backlog: &Backlog, buffer: &Buffer, now_ms: u64) {
+    pub fn advance(&mut self, backlog: &Backlog, sending: &Sending, now_ms: u64) {
         let mut unwanted = Stream::ALL.iter().filter(|&&stream| self.has_unwanted(backlog, stream)).peekable();
         let waits = unwanted.peek().is_some();
-        let fills = unwanted.any(|&stream| backlog.streams[stream as usize].bytes >= buffer.chunk_bytes as u64);
+        let fills = unwanted.any(|&stream| backlog.streams[stream as usize].bytes >= sending.chunk_bytes as u64);
         if fills {
             self.flows_until_ms = now_ms + LINGER_MS;
         }
         if fills || self.flush_at_ms.is_some_and(|moment| now_ms >= moment) {
             self.want_all(backlog);
         } else if waits && self.flush_at_ms.is_none() {
-            self.flush_at_ms = Some(now_ms + buffer.flush_ms);
+            self.flush_at_ms = Some(now_ms + sending.flush_ms);
         }
     }
 
@@ -167,7 +167,7 @@ impl Schedule {
         &mut self,
         stream: Stream,
         (records, outcome): (u32, &Outcome),
-        buffer: &Buffer,
+        sending: &Sending,
         now_ms: u64,
         chance: u32,
     ) -> Next {
@@ -180,7 +180,7 @@ impl Schedule {
                 if outcome.broke && delivery.attempts > 0 {
                     delivery.sizing.shrink(records);
                 }
-                return delivery.put_off(outcome, buffer, now_ms, chance);
+                return delivery.put_off(outcome, sending, now_ms, chance);
             }
         };
         (delivery.attempts, delivery.not_before_ms) = (0, now_ms);
@@ -189,12 +189,12 @@ impl Schedule {
 }
 
 impl Delivery {
-    fn put_off(&mut self, outcome: &Outcome, buffer: &Buffer, now_ms: u64, chance: u32) -> Next {
-        let policy = Policy { first_ms: buffer.retry_wait_ms, max_ms: buffer.retry_wait_max_ms };
+    fn put_off(&mut self, outcome: &Outcome, sending: &Sending, now_ms: u64, chance: u32) -> Next {
+        let policy = Policy { first_ms: sending.retry_wait_ms, max_ms: sending.retry_wait_max_ms };
         self.attempts = self.attempts.saturating_add(1);
         let wait_ms = backoff::wait_ms(policy, self.attempts, outcome, chance);
         self.not_before_ms = now_ms + wait_ms;
-        if buffer.retry_limit.is_some_and(|limit| self.attempts >= limit) {
+        if sending.retry_limit.is_some_and(|limit| self.attempts >= limit) {
             self.attempts = 0;
             return Next::Discard { wait_ms };
         }

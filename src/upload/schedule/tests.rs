@@ -37,7 +37,7 @@ struct Request {
 
 /// An agent's upload side, with everything around it as simple as can be.
 struct Model<S> {
-    buffer: Buffer,
+    sending: Sending,
     schedule: Schedule,
     service: S,
     now_ms: u64,
@@ -57,9 +57,9 @@ struct Model<S> {
 }
 
 impl<S: Fn(Stream, u64, u64) -> Outcome> Model<S> {
-    fn new(buffer: Buffer, service: S) -> Self {
+    fn new(sending: Sending, service: S) -> Self {
         Model {
-            buffer,
+            sending,
             schedule: Schedule::new(&Backlog::default(), 0),
             service,
             now_ms: 0,
@@ -90,7 +90,7 @@ impl<S: Fn(Stream, u64, u64) -> Outcome> Model<S> {
     fn run(&mut self, until_ms: u64) {
         while self.now_ms < until_ms {
             let backlog = self.backlog();
-            self.schedule.advance(&backlog, &self.buffer, self.now_ms);
+            self.schedule.advance(&backlog, &self.sending, self.now_ms);
             if let Some(stream) = self.schedule.due(&backlog, self.now_ms) {
                 self.send(stream);
                 continue;
@@ -116,7 +116,7 @@ impl<S: Fn(Stream, u64, u64) -> Outcome> Model<S> {
 
     fn send(&mut self, stream: Stream) {
         let index = stream as usize;
-        let bytes_bound = self.buffer.chunk_bytes as u64 / FRAME_BYTES;
+        let bytes_bound = self.sending.chunk_bytes as u64 / FRAME_BYTES;
         let records =
             bytes_bound.min(u64::from(self.schedule.records_max(stream))).min(self.waiting[index].len() as u64);
         let outcome = (self.service)(stream, self.now_ms, records);
@@ -125,7 +125,7 @@ impl<S: Fn(Stream, u64, u64) -> Outcome> Model<S> {
         self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let answer = (u32::try_from(records).unwrap(), &outcome);
         let count = usize::try_from(records).unwrap();
-        let wait_ms = match self.schedule.settle(stream, answer, &self.buffer, self.now_ms, self.random) {
+        let wait_ms = match self.schedule.settle(stream, answer, &self.sending, self.now_ms, self.random) {
             Next::Acknowledge => {
                 let oldest = self.waiting[index].front().unwrap().1;
                 self.latest_ms[index] = self.latest_ms[index].max(self.now_ms - oldest);
@@ -167,7 +167,7 @@ impl<S: Fn(Stream, u64, u64) -> Outcome> Model<S> {
     fn check_caught_up(&self) {
         for (stream, waiting) in Stream::ALL.iter().zip(&self.waiting) {
             let oldest = waiting.front().map_or(self.now_ms, |&(_, came_ms)| came_ms);
-            assert!(self.now_ms - oldest <= self.buffer.flush_ms + SECOND, "{stream:?} waits since {oldest}");
+            assert!(self.now_ms - oldest <= self.sending.flush_ms + SECOND, "{stream:?} waits since {oldest}");
             let index = *stream as usize;
             assert_eq!(self.made[index], self.sent[index] + self.discarded[index] + waiting.len() as u64);
         }
@@ -184,7 +184,7 @@ fn later(status: u16, retry_after_s: Option<u32>) -> Outcome {
 
 #[test]
 fn a_well_service_gets_each_record_within_a_flush_interval() {
-    let mut model = Model::new(Buffer::default(), |_, _, _| sent());
+    let mut model = Model::new(Sending::default(), |_, _, _| sent());
     model.run(DAY);
     model.check_caught_up();
     for stream in Stream::ALL {
@@ -198,7 +198,7 @@ fn a_well_service_gets_each_record_within_a_flush_interval() {
 fn a_day_of_outage_costs_a_hundred_requests_and_ends_within_one_wait() {
     let down = HOUR..HOUR + DAY;
     let mut model =
-        Model::new(Buffer::default(), |_, now_ms, _| if down.contains(&now_ms) { later(503, None) } else { sent() });
+        Model::new(Sending::default(), |_, now_ms, _| if down.contains(&now_ms) { later(503, None) } else { sent() });
     model.run(down.end);
     for stream in Stream::ALL {
         let requests = model.requests_between(stream, down.start, down.end);
@@ -220,7 +220,7 @@ fn a_clock_that_jumps_between_runs_neither_stalls_nor_bursts() {
     for wall_ms in [NEW_YEAR - HOUR, NEW_YEAR + YEAR, NEW_YEAR - 20 * YEAR, 0, u64::MAX / 1000] {
         let down = HOUR..HOUR + DAY;
         let mut model =
-            Model::new(Buffer::default(), |_, now_ms, _| if down.contains(&now_ms) { later(0, None) } else { sent() });
+            Model::new(Sending::default(), |_, now_ms, _| if down.contains(&now_ms) { later(0, None) } else { sent() });
         let mut restarts = 0;
         while model.now_ms < down.end {
             model.run(model.now_ms + 37 * MINUTE);
@@ -238,10 +238,11 @@ fn a_clock_that_jumps_between_runs_neither_stalls_nor_bursts() {
 fn a_service_may_say_when_but_neither_never_nor_at_once() {
     for (told_s, at_most_per_hour) in [(Some(u32::MAX), 4), (Some(7), 515), (Some(0), 3601)] {
         let down = HOUR..2 * HOUR;
-        let mut model = Model::new(
-            Buffer::default(),
-            |_, now_ms, _| if down.contains(&now_ms) { later(429, told_s) } else { sent() },
-        );
+        let mut model =
+            Model::new(
+                Sending::default(),
+                |_, now_ms, _| if down.contains(&now_ms) { later(429, told_s) } else { sent() },
+            );
         model.run(down.end);
         let requests = model.requests_between(Stream::Syslog, down.start, down.end);
         assert!((3..=at_most_per_hour).contains(&requests), "{requests} for {told_s:?}");
@@ -254,7 +255,7 @@ fn a_service_may_say_when_but_neither_never_nor_at_once() {
 fn a_role_that_takes_half_an_hour_to_spread_costs_patience_and_no_record() {
     let spread = 30 * MINUTE;
     let service = |_, now_ms, _| if now_ms < spread { later(403, None) } else { sent() };
-    let mut model = Model::new(Buffer::default(), service);
+    let mut model = Model::new(Sending::default(), service);
     model.run(spread + LONGEST + MINUTE);
     model.check_caught_up();
     let refused = model.requests_between(Stream::Syslog, 0, spread);
@@ -265,7 +266,7 @@ fn a_role_that_takes_half_an_hour_to_spread_costs_patience_and_no_record() {
 fn a_stream_that_is_refused_never_holds_another() {
     for status in [401, 403, 404, 429, 500] {
         let refused = move |stream, _, _| if stream == Stream::Syslog { later(status, None) } else { sent() };
-        let mut model = Model::new(Buffer::default(), refused);
+        let mut model = Model::new(Sending::default(), refused);
         model.run(DAY);
         for stream in [Stream::Operation, Stream::Heartbeat, Stream::Perf] {
             assert!(model.latest_ms[stream as usize] <= 20 * SECOND + 4 * ROUND_TRIP, "{stream:?} beside {status}");
@@ -278,9 +279,9 @@ fn a_stream_that_is_refused_never_holds_another() {
 
 #[test]
 fn a_retry_limit_discards_one_chunk_after_so_many_attempts_and_counts_it() {
-    let buffer = Buffer { retry_limit: Some(6), ..Buffer::default() };
+    let sending = Sending { retry_limit: Some(6), ..Sending::default() };
     let down = HOUR..HOUR + DAY;
-    let mut model = Model::new(buffer, |_, now_ms, _| if down.contains(&now_ms) { later(503, None) } else { sent() });
+    let mut model = Model::new(sending, |_, now_ms, _| if down.contains(&now_ms) { later(503, None) } else { sent() });
     model.run(down.end);
     let failed = model.requests_between(Stream::Heartbeat, down.start, down.end);
     assert!(model.discarded[Stream::Heartbeat as usize] > 0 && failed / 6 >= 24, "{failed} attempts");
@@ -296,7 +297,7 @@ fn a_bound_between_here_and_the_service_that_shows_as_a_reset_is_found() {
         301.. => Outcome { broke: true, ..later(0, None) },
         _ => sent(),
     };
-    let mut model = Model::new(Buffer::default(), service);
+    let mut model = Model::new(Sending::default(), service);
     model.run(down.end + 4 * LONGEST); // the third attempt succeeds
     model.check_caught_up();
     assert!(model.requests.iter().filter(|request| request.at_ms > down.end).count() < 400);
@@ -304,7 +305,7 @@ fn a_bound_between_here_and_the_service_that_shows_as_a_reset_is_found() {
 
 #[test]
 fn a_flush_by_hand_tries_everything_at_once() {
-    let mut model = Model::new(Buffer::default(), |_, _, _| later(503, None));
+    let mut model = Model::new(Sending::default(), |_, _, _| later(503, None));
     model.run(5 * HOUR);
     let before = model.requests.len();
     model.schedule.flush(&model.backlog());
