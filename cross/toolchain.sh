@@ -4,7 +4,8 @@
 # Debian's own musl-gcc cannot do it: its specs know dynamic and plain static programs only, and a -static-pie link takes
 # Scrt1.o and names an interpreter. The specs here take rcrt1.o, musl's start code that relocates itself.
 
-# make_toolchain DIRECTORY x86_64|i686 debian|rustup: leaves the compiler DIRECTORY/cc and DIRECTORY/discard.ld there.
+# make_toolchain DIRECTORY x86_64|i686 debian|rustup: leaves the compiler DIRECTORY/cc, DIRECTORY/discard.ld and, with Debian's musl,
+# DIRECTORY/start.o there.
 # With rustup's standard library comes its own musl; with Debian's, that of the package musl-dev.
 make_toolchain() {
     local tc=$1 arch=$2 std=$3 headers='' libraries machine=
@@ -32,6 +33,7 @@ make_toolchain() {
 SECTIONS { /DISCARD/ : { *(.eh_frame) *(.eh_frame_hdr) *(.comment) } }
 INSERT AFTER .text;
 END
+    [[ $std == rustup ]] || "$tc/cc" -c -Os -ffreestanding -fPIC -fno-stack-protector -Wall -Werror cross/start.c -o "$tc/start.o"
     # std asks for -lunwind. Where it was built to abort at once nothing in there is used: an empty archive will do.
     mkdir -p "$tc/lib"
     [[ $std == rustup || -e $tc/lib/libunwind.a ]] || ar rc "$tc/lib/libunwind.a"
