@@ -6,6 +6,9 @@ use crate::random::{Random, Where, from_environment, seed};
 use crate::storage::{Crash, Disk, Fate, Fates};
 use omsd::ring::{Counters, Loss, Opened, Place, Retry, Ring, Storage, frame, layout};
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 
 pub type SimRing = Ring<crate::storage::File>;
 
@@ -695,22 +698,29 @@ fn a_ring_of_format_1_keeps_records_schedule_and_accounts() {
     assert!(disk.header().is_some(), "the header is of this format");
 }
 
-/// The long one: random workloads until enough crash points have been tried.
+/// The long one: random workloads, on every processor, until enough crash points have been tried.
 #[test]
 fn every_crash_point_of_random_workloads_keeps_what_was_promised() {
     let wanted = from_environment("OMSD_CRASH_POINTS").unwrap_or(30_000);
     let first = seed("every_crash_point");
-    let (mut points, mut workloads) = (0, 0);
-    while points < wanted {
-        let seed = first.wrapping_add(workloads);
-        let context = Where(|| format!("OMSD_CRASH_SEED={seed}"));
-        let mut random = Random::new(seed);
-        let size = layout::DATA_OFFSET + random.within(256..2000);
-        let ops = random_ops(&mut random, size);
-        points += run(&ops, size).crash_everywhere(&mut random, 12);
-        workloads += 1;
-        drop(context);
-    }
+    let (points, workloads) = (AtomicU64::new(0), AtomicU64::new(0));
+    let try_workloads = || {
+        while points.load(Relaxed) < wanted {
+            let seed = first.wrapping_add(workloads.fetch_add(1, Relaxed));
+            let context = Where(|| format!("OMSD_CRASH_SEED={seed}"));
+            let mut random = Random::new(seed);
+            let size = layout::DATA_OFFSET + random.within(256..2000);
+            let ops = random_ops(&mut random, size);
+            points.fetch_add(run(&ops, size).crash_everywhere(&mut random, 12), Relaxed);
+            drop(context);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(try_workloads);
+        }
+    });
+    let (points, workloads) = (points.into_inner(), workloads.into_inner());
     println!("every_crash_point: {points} points of {workloads} workloads");
 }
 

@@ -14,7 +14,6 @@
 //! `OMSD_MODEL_STEPS` and `OMSD_HOSTILE_FILES` lengthen the other two. The long run is `OMSD_CRASH_POINTS=1000000 cargo
 //! test --profile crash --no-default-features --test crash`.
 
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests are built with std")]
 #![allow(missing_docs, reason = "not a library")]
 
 mod damage;
