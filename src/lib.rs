@@ -50,6 +50,7 @@
 //! - The core (everything not behind `std`) cannot open a file or read a clock; `tests/run` builds it for bare metal.
 
 #![no_std]
+#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
 
 extern crate alloc;
 #[cfg(feature = "std")]

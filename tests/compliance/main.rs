@@ -4,8 +4,6 @@
 //! without DNS. Every line renders the same, save those in `differences.jsonl`, which says what is expected of them instead
 //! and which test here is about it. `DIFFERENCES.md` says why. Performance records: [`perf_records`].
 
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests run where std is")]
-
 use miniserde::Deserialize;
 use miniserde::json::{self, Object, Value};
 use omsd::record::Sender;

@@ -3,11 +3,6 @@
 //! Needs rsyslogd (package rsyslog), syslog-ng (package syslog-ng-core, or `OMSD_SYSLOG_NG` naming the program), logger (bsdutils), strace, openssl,
 //! nginx, stunnel (stunnel4), squid (squid-openssl) and tinyproxy (tinyproxy-bin).
 //! `OMSD_BIN` names the binary under test.
-#![expect(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "a test has std; the lint is for the library's core"
-)]
 
 mod harness;
 

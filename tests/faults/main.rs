@@ -3,11 +3,6 @@
 //!
 //! Needs root (it mounts small file systems and reads another process's sockets), Linux 5.6, strace and ip (iproute2). `OMSD_BIN` names the binary under test.
 //! `OMSD_KILL_ROUNDS` (default 200) and `OMSD_KILL_SEED` size and repeat the kill loop.
-#![expect(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "a test has std; the lint is for the library's core"
-)]
 
 #[expect(dead_code, unused_imports, reason = "the scenarios beside this use the rest")]
 #[path = "../e2e/harness/mod.rs"]

@@ -4,11 +4,6 @@
 //! `OMSD_CRON` and `OMSD_BUSYBOX` name them, else those of PATH are taken. `OMSD_BIN` names the binary under test.
 //! For what installs and removes also systemd-analyze and shellcheck; `OMSD_HOST_ROOTS` names the trees of the Debian releases
 //! to be tried, parted by colons, with cron, openrc, rsyslog and systemd in it. `OMSD_HOST_FULL` being set makes some scenarios longer.
-#![expect(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "a test has std; the lint is for the library's core"
-)]
 
 #[expect(dead_code, unused_imports, reason = "the scenarios beside this use the rest")]
 #[path = "../e2e/harness/mod.rs"]
