@@ -233,8 +233,8 @@ fn pair(certificate: &Path, key: &Path) -> Pair {
             pair.fits = Some(fitting_key(&certificate, &key).is_some());
             sys::wipe_string(&mut key);
             pair.end_unix_s = certificate::expiry_unix_s(&certificate);
-            let digest = crypto::sha256(&[certificate.as_bytes()]);
-            pair.digest = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+            pair.digest = crypto::sha256_hex(certificate.as_bytes());
+            pair.digest.truncate(8);
         }
         (Ok(_), Err(error)) => pair.why = format!("{}: {error}", key.display()),
         (Err(error), other) => {

@@ -1,7 +1,7 @@
 //! `bin.self`: the program's file.
 
 use super::{Finding, Scene, Tell};
-use crate::crypto;
+use crate::crypto::sha256_hex;
 use crate::host::manifest::{Entry, Manifest};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -32,7 +32,7 @@ pub(super) fn look(scene: &Scene, tell: Tell) {
     };
     let shown = path.display().to_string();
     let mode = fs::metadata(&path).map(|found| found.permissions().mode());
-    let digest = || fs::read(&path).map(|bytes| hex(&crypto::sha256(&[&bytes])));
+    let digest = || fs::read(&path).map(|bytes| sha256_hex(&bytes));
     tell(match (mode, &installed) {
         (Err(error), Some(_)) => Finding::fail(ID, format!("{shown}: {error}"), "install it again: omsd install"),
         (Err(error), None) => Finding::skip(ID, format!("{shown}: {error}")),
@@ -72,10 +72,6 @@ fn installed(entries: &[Entry]) -> Option<Installed> {
     let all: Vec<(&String, &String)> = files.collect();
     let path = all.first()?.1.clone();
     Some(Installed { path, digests: all.into_iter().map(|(digest, _)| digest.clone()).collect() })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use std::fs;
 use std::path::Path;
 
-/// Processes, files and, below that many, connections that the agent needs.
+/// Fewer processes or open files than these do not suffice for the agent.
 const PROCESSES_MIN: u64 = 8;
 const FILES_MIN: u64 = 64;
 

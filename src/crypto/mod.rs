@@ -21,6 +21,8 @@ compile_error!("one module or the other: for the FIPS build, --no-default-featur
 #[cfg(not(any(feature = "ring", feature = "fips")))]
 compile_error!("`std` needs a cryptographic module: one of the features `ring` and `fips`");
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -60,6 +62,11 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     parts.iter().for_each(|part| context.update(part));
     array(context.finish().as_ref())
+}
+
+/// SHA-256 in hex, as files are known by.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    sha256(&[bytes]).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// HMAC-SHA-256 of the parts put together. Source: FIPS 198-1.
@@ -142,8 +149,6 @@ impl fmt::Debug for RsaKey {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use alloc::format;
-    use alloc::string::String;
     use module::library::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
     use std::sync::LazyLock;
 
@@ -157,7 +162,7 @@ pub(crate) mod tests {
     #[test]
     fn digests_are_of_the_parts_put_together() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"; // FIPS 180-4, first example
-        assert_eq!(hex(&sha256(&[b"abc"])), abc);
+        assert_eq!(sha256_hex(b"abc"), abc);
         assert_eq!(hex(&sha256(&[b"a", b"", b"bc"])), abc);
         let second = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"; // RFC 4231, section 4.3
         assert_eq!(hex(&hmac_sha256(b"Jefe", &[b"what do ya ", b"want for nothing?"])), second);

@@ -16,7 +16,7 @@ use crate::agent::paths::Paths;
 use crate::config::files::HostFiles;
 use crate::config::takeover::{Takeover, take_over};
 use crate::config::{self, Config, Diagnostic, Files, Severity};
-use crate::crypto;
+use crate::crypto::sha256_hex;
 use crate::limits::{CONFIG_NAMES_MAX, DESTINATIONS_MAX, IDENTITY_BYTES_MAX};
 use crate::onboard::certificate::{Certificate, expiry_unix_s};
 use crate::onboard::identity::{self, Directory, FileError};
@@ -432,14 +432,18 @@ impl Found {
             self.from.display()
         );
         for Workspace { id, conf, pair } in &self.workspaces {
-            text.push_str(&format!("workspace {id} {} {}\n", conf.agent_guid, digest(&pair.certificate_pem)));
+            text.push_str(&format!(
+                "workspace {id} {} {}\n",
+                conf.agent_guid,
+                sha256_hex(pair.certificate_pem.as_bytes())
+            ));
         }
         if let Some(proxy) = &self.proxy {
-            text.push_str(&format!("proxy {}\n", digest(proxy)));
+            text.push_str(&format!("proxy {}\n", sha256_hex(proxy.as_bytes())));
         }
         if let Some(configuration) = &self.configuration {
             let before = if paths.place(CONFIG).exists() { " before" } else { "" };
-            text.push_str(&format!("configuration {}{before}\n", digest(&configuration.text)));
+            text.push_str(&format!("configuration {}{before}\n", sha256_hex(configuration.text.as_bytes())));
         }
         text
     }
@@ -480,7 +484,9 @@ pub fn give_back(root: &Path) -> Result<Vec<String>> {
 fn take_identity_away(root: &Path, id: &str, agent_guid: &str, certificate: &str) -> Result<Option<String>> {
     let known = Directory::new(root, id).load();
     let (is_same_agent, is_renewed) = match &known {
-        Some(known) => (known.conf.agent_guid == agent_guid, digest(&known.pair.certificate_pem) != certificate),
+        Some(known) => {
+            (known.conf.agent_guid == agent_guid, sha256_hex(known.pair.certificate_pem.as_bytes()) != certificate)
+        }
         None => (true, false),
     };
     if !is_same_agent {
@@ -498,7 +504,7 @@ fn take_away(path: &Path, written: &str) -> Result<Option<String>> {
         return Ok(None);
     }
     let failed = |error| ImportError::File(FileError { path: path.to_owned(), error });
-    if digest(&fs::read_to_string(path).map_err(failed)?) != written {
+    if sha256_hex(&fs::read(path).map_err(failed)?) != written {
         return Ok(Some(format!("{} was changed since and stays", path.display())));
     }
     fs::remove_file(path).map_err(failed)?;
@@ -539,10 +545,6 @@ fn give(path: &Path, owner: Option<&Metadata>) {
 fn store(path: &Path, text: &str, mode: u32) -> Result<()> {
     let written = file::write_atomically(path, text.as_bytes(), mode);
     written.map_err(|error| ImportError::File(FileError { path: path.to_owned(), error }))
-}
-
-fn digest(text: &str) -> String {
-    crypto::sha256(&[text.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for Found {

@@ -1,9 +1,10 @@
 //! `omsd uninstall`: takes back what the manifest names, in reverse.
 
 use super::manifest::{Entry, Manifest};
-use super::work::{digest, read_file};
+use super::work::read_file;
 use super::{CONFIGURATION, HostError, PREFIX, PROGRAM, STATE, account, at, forward, init, is_live, run, service};
 use crate::agent::paths;
+use crate::crypto::sha256_hex;
 use crate::sys::process;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -145,7 +146,7 @@ impl Removal {
         }
         let is_ours = match read_file(&place) {
             Ok(None) => return,
-            Ok(Some(bytes)) => self.manifest.wrote(path, &digest(&bytes)),
+            Ok(Some(bytes)) => self.manifest.wrote(path, &sha256_hex(&bytes)),
             Err(_) => false,
         };
         if is_ours {

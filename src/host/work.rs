@@ -3,12 +3,11 @@
 use super::account::Account;
 use super::manifest::{Entry, Manifest};
 use super::{HostError, at, is_live, run};
-use crate::crypto;
+use crate::crypto::sha256_hex;
 use crate::sys::file::write_atomically;
 use crate::sys::process;
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::String;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, lchown, symlink};
@@ -144,7 +143,7 @@ impl Work {
         let is_ours = self.manifest.entries().iter().any(|entry| entry.path() == Some(path));
         match read_file(&place) {
             Ok(Some(old)) if old == bytes => return Ok(Wrote::Already),
-            Ok(Some(old)) if self.manifest.wrote(path, &digest(&old)) => {}
+            Ok(Some(old)) if self.manifest.wrote(path, &sha256_hex(&old)) => {}
             Ok(Some(_)) | Err(_) if is_ours => {
                 self.tell(&format!("kept {path}: it was changed since it was installed"));
                 return Ok(Wrote::Kept);
@@ -158,7 +157,7 @@ impl Work {
             Ok(None) => {}
         }
         self.directory_of(path)?;
-        self.note(Entry::File { mode, owner: owner.owner(), digest: digest(bytes), path: path.to_owned() })?;
+        self.note(Entry::File { mode, owner: owner.owner(), digest: sha256_hex(bytes), path: path.to_owned() })?;
         if !self.is_dry {
             write_atomically(&place, bytes, mode).map_err(at(&place))?;
         }
@@ -222,9 +221,4 @@ pub fn read_file(path: &Path) -> io::Result<Option<alloc::vec::Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// SHA-256 in hex.
-pub fn digest(bytes: &[u8]) -> String {
-    crypto::sha256(&[bytes]).iter().map(|byte| format!("{byte:02x}")).collect()
 }
