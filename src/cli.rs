@@ -221,8 +221,15 @@ fn root_of(matches: &Matches) -> PathBuf {
     PathBuf::from(matches.opt_str("root").unwrap_or_else(|| "/".to_string()))
 }
 
-/// Parses options. `Err` is how the command ends: help was shown, or the usage was wrong.
+/// Parses what a command is given that takes options and nothing else. `Err` is how it ends: help was shown, or the usage was wrong.
 fn parse(options: &Options, brief: &str, arguments: &[String]) -> Result<Matches, Exit> {
+    let matches = parse_with_words(options, brief, arguments)?;
+    no_word(&matches)?;
+    Ok(matches)
+}
+
+/// As [`parse`], for a command that takes words, too.
+fn parse_with_words(options: &Options, brief: &str, arguments: &[String]) -> Result<Matches, Exit> {
     let matches = options.parse(arguments).map_err(|fail| {
         eprintln!("omsd: {fail}");
         eprintln!("{}", options.short_usage(brief));
@@ -235,7 +242,7 @@ fn parse(options: &Options, brief: &str, arguments: &[String]) -> Result<Matches
     Ok(matches)
 }
 
-fn no_free(matches: &Matches) -> Result<(), Exit> {
+fn no_word(matches: &Matches) -> Result<(), Exit> {
     matches.free.first().map_or(Ok(()), |extra| Err(usage_error(&alloc::format!("{extra} is not expected here"))))
 }
 
@@ -250,7 +257,6 @@ fn render_lines(arguments: &[String]) -> Exit {
     options.optopt("", "now", "take lines as received then (RFC 3339), not now", "TIME");
     ended(|| {
         let matches = parse(&options, "omsd render [options] < lines", arguments)?;
-        no_free(&matches)?;
         let rows = |table| render::Form::Rows(RowForm { table, ..RowForm::default() });
         let form = match matches.opt_str("as").as_deref() {
             None | Some("oms") => render::Form::Oms,
@@ -278,8 +284,7 @@ fn render_lines(arguments: &[String]) -> Exit {
 
 fn version(arguments: &[String]) -> Exit {
     ended(|| {
-        let matches = parse(&options(), "omsd version", arguments)?;
-        no_free(&matches)?;
+        parse(&options(), "omsd version", arguments)?;
         say(&version_text());
         Ok(Exit::Ok)
     })

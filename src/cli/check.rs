@@ -1,6 +1,6 @@
 //! `omsd check`: findings as lines for people or for programs, and the worst of them as the exit code.
 
-use super::{Exit, options, parse, root_of, root_option, say, usage_error};
+use super::{Exit, options, parse_with_words, root_of, root_option, say, usage_error};
 use crate::check::{self, Scene, Sum, Wanted};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -33,7 +33,7 @@ fn run(arguments: &[String]) -> Result<u8, Exit> {
         "omsd check [options] [ID...]\n\nIDs, or the part of one in front of the dot: {}",
         check::ids().collect::<Vec<_>>().join(" ")
     );
-    let matches = parse(&options, &brief, arguments)?;
+    let matches = parse_with_words(&options, &brief, arguments)?;
     if let Some(unknown) = matches.free.iter().find(|id| !check::ids().any(|known| check::is_meant(id, known))) {
         return Err(usage_error(&format!("there is no check {unknown}")));
     }

@@ -1,6 +1,6 @@
 //! `omsd stop` and `omsd reload`: what is asked of the agent that runs.
 
-use super::{Exit, ended, no_free, options, parse, root_of, root_option, say};
+use super::{Exit, ended, options, parse, root_of, root_option, say};
 use crate::agent::control::{self, Answer};
 use crate::agent::paths::Paths;
 use crate::limits::{HAND_OVER_MS_MAX, KILL_MS_MAX, RELOAD_MS_MAX};
@@ -14,7 +14,6 @@ pub fn stop(arguments: &[String]) -> Exit {
     options.optflag("", "kill", "an agent that does not end is killed; what it has read is in the ring");
     ended(|| {
         let matches = parse(&options, "omsd stop [options]", arguments)?;
-        no_free(&matches)?;
         let kill_ms = matches.opt_present("kill").then_some(KILL_MS_MAX);
         Ok(match control::stop(&Paths::below(&root_of(&matches)), HAND_OVER_MS_MAX, kill_ms) {
             Answer::NotRunning => said("no omsd runs here"),
@@ -31,7 +30,6 @@ pub fn reload(arguments: &[String]) -> Exit {
     root_option(&mut options);
     ended(|| {
         let matches = parse(&options, "omsd reload [options]", arguments)?;
-        no_free(&matches)?;
         Ok(match control::reload(&Paths::below(&root_of(&matches)), RELOAD_MS_MAX) {
             Answer::Done => said("the configuration was reloaded"),
             Answer::Refused => {

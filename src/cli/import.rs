@@ -1,6 +1,6 @@
 //! `omsd import`: takes over what Microsoft's agent knows on this host, or gives it back.
 
-use super::{Exit, ended, no_free, options, parse, root_of, root_option, say, usage_error};
+use super::{Exit, ended, options, parse, root_of, root_option, say, usage_error};
 use crate::agent::paths::Paths;
 use crate::agent::status;
 use crate::host::import::{self, ImportError, Request, SERVICE_CONTROL};
@@ -22,7 +22,6 @@ pub fn command(arguments: &[String]) -> Exit {
     options.optflag("", "undo", "give back: take away what an import wrote");
     ended(|| {
         let matches = parse(&options, BRIEF, arguments)?;
-        no_free(&matches)?;
         let root = root_of(&matches);
         let dry = matches.opt_present("dry-run");
         if matches.opt_present("undo") {

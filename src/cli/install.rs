@@ -1,6 +1,6 @@
 //! `omsd install`, `omsd uninstall` and `omsd service`.
 
-use super::{Exit, ended, no_free, options, parse, root_of, root_option, say, usage_error};
+use super::{Exit, ended, options, parse, parse_with_words, root_of, root_option, say, usage_error};
 use crate::host::init::{MODES, Mode};
 use crate::host::install::{self, install};
 use crate::host::service::{VERBS, service};
@@ -21,7 +21,6 @@ pub fn install_command(arguments: &[String]) -> Exit {
     options.optflag("", "no-syslog", "leave rsyslog and syslog-ng as they are");
     ended(|| {
         let matches = parse(&options, "omsd install [options]", arguments)?;
-        no_free(&matches)?;
         let mode = matches.opt_str("mode").map(|name| mode(&name)).transpose()?;
         let wish = install::Wish {
             root: root_of(&matches),
@@ -51,7 +50,6 @@ pub fn uninstall_command(arguments: &[String]) -> Exit {
     options.optflag("", "dry-run", "say what would be done, and do nothing");
     ended(|| {
         let matches = parse(&options, "omsd uninstall [options]", arguments)?;
-        no_free(&matches)?;
         let wish = uninstall::Wish {
             root: root_of(&matches),
             purges: matches.opt_present("purge"),
@@ -65,7 +63,7 @@ pub fn uninstall_command(arguments: &[String]) -> Exit {
 pub fn service_command(arguments: &[String]) -> Exit {
     ended(|| {
         let names = VERBS.map(|(_, name)| name).join("|");
-        let matches = parse(&options(), &format!("omsd service {names}"), arguments)?;
+        let matches = parse_with_words(&options(), &format!("omsd service {names}"), arguments)?;
         let [name] = &matches.free[..] else { return Err(usage_error(&format!("service takes one of {names}"))) };
         let verb = VERBS.iter().find(|(_, known)| known == name);
         let (verb, _) = verb.ok_or_else(|| usage_error(&format!("service takes one of {names}")))?;

@@ -1,6 +1,6 @@
 //! `omsd onboard`: registers this host with a workspace, renews its certificate, lists where it is registered, ends that.
 
-use super::{Exit, ended, no_free, options, parse, root_of, root_option, say, usage_error};
+use super::{Exit, ended, no_word, options, parse_with_words, root_of, root_option, say, usage_error};
 use crate::agent::paths::Paths;
 use crate::agent::status;
 use crate::onboard::identity;
@@ -26,11 +26,11 @@ pub fn command(arguments: &[String]) -> Exit {
         // Before anything else, and whether or not the rest is right: a key on the command line must not stay in ps, nor
         // must a proxy's password.
         let hidden = hide_secrets(&options, arguments);
-        let matches = parse(&options, BRIEF, arguments)?;
+        let matches = parse_with_words(&options, BRIEF, arguments)?;
         match matches.free.first().map(String::as_str) {
             Some("list") => return list(&matches),
             Some("remove") => return remove(&matches),
-            _ => no_free(&matches)?,
+            _ => no_word(&matches)?,
         }
         if matches.opt_present("renew") {
             return renew(&matches);

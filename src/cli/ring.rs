@@ -1,6 +1,6 @@
 //! `omsd ring`: looks at a ring file; it may be in use.
 
-use super::{Exit, ended, options, parse, root_of, root_option, say, usage_error};
+use super::{Exit, ended, options, parse_with_words, root_of, root_option, say, usage_error};
 use crate::agent::paths::Paths;
 use crate::config::RingSettings;
 use crate::record::{Sender, encode};
@@ -23,7 +23,7 @@ pub fn command(arguments: &[String]) -> Exit {
     let mut options = options();
     root_option(&mut options);
     ended(|| {
-        let matches = parse(&options, BRIEF, arguments)?;
+        let matches = parse_with_words(&options, BRIEF, arguments)?;
         let (action, file) = match matches.free.as_slice() {
             [action] => (action, Paths::below(&root_of(&matches)).place(&RingSettings::default().path)),
             [action, file] => (action, PathBuf::from(file)),

@@ -1,7 +1,7 @@
 //! `omsd run`: the agent in the foreground, in the background, or as cron starts it.
 
 use super::ensure::{ensure, look};
-use super::{Exit, ended, no_free, options, parse, root_of, root_option, usage_error};
+use super::{Exit, ended, options, parse, root_of, root_option, usage_error};
 use crate::agent::caller::{self, Began, Caller};
 use crate::agent::ensure::{Action, Memory, decide};
 use crate::agent::log::Log;
@@ -60,7 +60,6 @@ fn asked(arguments: &[String]) -> Result<(Way, Settings), Exit> {
     options.optflag("", "strict", "--once ends with 75 where another agent runs, not with 0");
     options.optflag("v", "verbose", "log each upload");
     let matches = parse(&options, "omsd run [options]", arguments)?;
-    no_free(&matches)?;
     if matches.opt_present("demo") && matches.opt_present("config") {
         return Err(usage_error("--demo takes no --config"));
     }

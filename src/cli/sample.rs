@@ -1,6 +1,6 @@
 //! `omsd sample`: what would be sent of the host's counters.
 
-use super::{Exit, ended, no_free, options, parse, say, usage_error};
+use super::{Exit, ended, options, parse, say, usage_error};
 use crate::collect::host::{Host, Window};
 use crate::collect::{Object, Options, Sink};
 use crate::record::number::Number;
@@ -31,7 +31,6 @@ pub fn command(arguments: &[String]) -> Exit {
     options.optflag("", "json", "the items that would be sent, one a line");
     ended(|| {
         let matches = parse(&options, "omsd sample [options]", arguments)?;
-        no_free(&matches)?;
         let objects = objects(&matches)?;
         let interval = Duration::from_secs(number(&matches, "interval", 0..=INTERVAL_S_MAX)?);
         let count = number(&matches, "count", 1..=u64::MAX)?;

@@ -1,6 +1,6 @@
 //! `omsd status`: what the running agent wrote last; one file is read, nothing else is looked at.
 
-use super::{Exit, ended, no_free, options, parse, root_of, root_option, say};
+use super::{Exit, ended, options, parse, root_of, root_option, say};
 use crate::agent::paths::Paths;
 use crate::agent::status;
 use crate::sys::clock;
@@ -15,7 +15,6 @@ pub fn command(arguments: &[String]) -> Exit {
     options.optflag("", "json", "the status file as it is");
     ended(|| {
         let matches = parse(&options, "omsd status [options]", arguments)?;
-        no_free(&matches)?;
         let paths = Paths::below(&root_of(&matches));
         let (text, status) = status::read(&paths).map_err(|error| {
             let path = paths.status();
