@@ -47,11 +47,8 @@ pub(super) fn look(scene: &Scene, tell: Tell) {
 
 fn walk(scene: &Scene, destination: &Destination) -> Vec<Finding> {
     let now_unix_s = scene.now_unix_s();
-    let proxy_conf = match destination {
-        Destination::Stdout => return skip_all("out_stdout sends nothing over the network"),
-        Destination::Oms(files) => &files.proxy_conf,
-        Destination::AzureIngestion(settings) => &settings.rows.proxy_conf,
-        Destination::DataCollector(settings) => &settings.rows.proxy_conf,
+    let Some(proxy_conf) = destination.proxy_conf() else {
+        return skip_all("out_stdout sends nothing over the network");
     };
     if !clock_is_set(now_unix_s) {
         return only(Finding::fail(CLOCK, "this host's clock is not set", SET_CLOCK));

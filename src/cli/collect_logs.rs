@@ -159,20 +159,18 @@ fn ring(path: &Path) -> String {
 
 /// What a destination is known by, as far as others may know it.
 fn destination(paths: &Paths, destination: &Destination) -> String {
-    let (files, proxy_conf) = match destination {
-        Destination::Stdout => return "out_stdout\n".to_string(),
-        Destination::Oms(files) => (Some(files), &files.proxy_conf),
-        Destination::AzureIngestion(settings) => (None, &settings.rows.proxy_conf),
-        Destination::DataCollector(settings) => (None, &settings.rows.proxy_conf),
-    };
+    let name = destination.type_name();
+    let Some(proxy_conf) = destination.proxy_conf() else { return format!("{name}\n") };
     let proxy = match read_proxy(&paths.place(proxy_conf).to_string_lossy()) {
         Ok(None) => "none".to_string(),
         Ok(Some(proxy)) => proxy.to_string(),
         Err(reason) => archive::redacted(&reason).trim_end().to_string(),
     };
-    let identity =
-        files.map(|files| archive::redacted(&text_of(&paths.place(&files.omsadmin_conf)))).unwrap_or_default();
-    format!("{}\nproxy: {proxy}\n{identity}", destination.type_name())
+    let identity = match destination {
+        Destination::Oms(files) => archive::redacted(&text_of(&paths.place(&files.omsadmin_conf))),
+        _ => String::new(),
+    };
+    format!("{name}\nproxy: {proxy}\n{identity}")
 }
 
 /// Mode, owner, size and name of everything below a directory.

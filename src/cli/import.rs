@@ -1,8 +1,7 @@
 //! `omsd import`: takes over what Microsoft's agent knows on this host, or gives it back.
 
+use super::status::is_running;
 use super::{Exit, ended, options, parse, root_of, root_option, say, usage_error};
-use crate::agent::paths::Paths;
-use crate::agent::status;
 use crate::host::import::{self, ImportError, Request, SERVICE_CONTROL};
 use alloc::format;
 use alloc::string::String;
@@ -64,10 +63,6 @@ fn undo(root: &Path) -> Result<Exit, ImportError> {
     notes.iter().for_each(|note| say(&format!("Note: {note}.\n")));
     say(&format!("Given back. `{SERVICE_CONTROL} start` starts the original.\n"));
     Ok(Exit::Ok)
-}
-
-fn is_running(root: &Path) -> bool {
-    status::read(&Paths::below(root)).is_ok_and(|(_, status)| status.is_alive())
 }
 
 fn fail(error: ImportError) -> Exit {

@@ -1,8 +1,7 @@
 //! `omsd onboard`: registers this host with a workspace, renews its certificate, lists where it is registered, ends that.
 
+use super::status::is_running;
 use super::{Exit, ended, no_word, options, parse_with_words, root_of, root_option, say, usage_error};
-use crate::agent::paths::Paths;
-use crate::agent::status;
 use crate::onboard::identity;
 use crate::onboard::renewal::{self, Errand};
 use crate::onboard::{self, Onboarded, Request, SharedKey};
@@ -175,7 +174,6 @@ fn remove(matches: &Matches) -> Result<Exit, Exit> {
 
 fn list(matches: &Matches) -> Result<Exit, Exit> {
     let root = root_of(matches);
-    let is_running = status::read(&Paths::below(&root)).is_ok_and(|(_, status)| status.is_alive());
-    say(&identity::list_text(&identity::list(&root), is_running));
+    say(&identity::list_text(&identity::list(&root), is_running(&root)));
     Ok(Exit::Ok)
 }

@@ -7,6 +7,7 @@ use crate::sys::clock;
 use alloc::string::String;
 use std::eprintln;
 use std::io;
+use std::path::Path;
 
 /// Runs `omsd status`.
 pub fn command(arguments: &[String]) -> Exit {
@@ -27,6 +28,11 @@ pub fn command(arguments: &[String]) -> Exit {
         }
         Ok(if status.is_alive() { Exit::Ok } else { Exit::TryAgain })
     })
+}
+
+/// Whether an agent says that it lives.
+pub fn is_running(root: &Path) -> bool {
+    status::read(&Paths::below(root)).is_ok_and(|(_, status)| status.is_alive())
 }
 
 /// What it prints, also where there is nothing to print.

@@ -182,6 +182,16 @@ impl Destination {
         }
     }
 
+    /// Its `proxy_conf_path`. `None`: it sends nothing over the network.
+    pub fn proxy_conf(&self) -> Option<&str> {
+        match self {
+            Destination::Stdout => None,
+            Destination::Oms(files) => Some(&files.proxy_conf),
+            Destination::AzureIngestion(settings) => Some(&settings.rows.proxy_conf),
+            Destination::DataCollector(settings) => Some(&settings.rows.proxy_conf),
+        }
+    }
+
     /// What a target is called that has no `@id`: the `type` and which rule or, where it is not the primary one, which workspace.
     pub fn name(&self) -> String {
         let files = match self {
