@@ -16,6 +16,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, ServerConnection, SignatureScheme, StreamOwned};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -161,22 +162,25 @@ pub(crate) struct Kind {
     valid: Valid,
     versions: &'static [&'static rustls::SupportedProtocolVersion],
     change: fn(&mut rustls::crypto::CryptoProvider),
+    /// Its key is the certificate's.
+    has_key: bool,
 }
 
 pub(crate) const ORDINARY: Kind =
-    Kind { dns_name: "localhost", valid: ALWAYS, versions: rustls::ALL_VERSIONS, change: |_| {} };
+    Kind { dns_name: "localhost", valid: ALWAYS, versions: rustls::ALL_VERSIONS, change: |_| {}, has_key: true };
 
 impl Kind {
     fn configuration(&self) -> Arc<ServerConfig> {
         let mut algorithms = provider::default_provider();
         (self.change)(&mut algorithms);
         let (certificate, key) = AUTHORITY.issue(self.dns_name, self.valid);
+        let key = if self.has_key { key } else { AUTHORITY.issue(self.dns_name, self.valid).1 };
+        let shown = CertifiedKey::new(vec![certificate], algorithms.key_provider.load_private_key(key).unwrap());
         let config = ServerConfig::builder_with_provider(Arc::new(algorithms))
             .with_protocol_versions(self.versions)
             .unwrap()
             .with_client_cert_verifier(Arc::new(AnyClient))
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
         Arc::new(config)
     }
 }
@@ -365,6 +369,15 @@ fn a_server_that_cannot_prove_its_name_gets_nothing() {
     check_refused(&Kind { dns_name: "elsewhere.example", ..ORDINARY }, options(), &TlsFault::WrongName);
     check_refused(&Kind { valid: ["200101000000Z", "210101000000Z"], ..ORDINARY }, options(), &TlsFault::Expired);
     check_refused(&Kind { valid: ["480101000000Z", "490101000000Z"], ..ORDINARY }, options(), &TlsFault::NotYetValid);
+}
+
+#[test]
+fn a_server_that_shows_a_certificate_without_having_its_key_gets_nothing() {
+    for version in rustls::ALL_VERSIONS {
+        let versions = core::slice::from_ref(version);
+        let bad = TlsFault::Certificate("a bad signature, or an RSA key of fewer than 2,048 bits".into());
+        check_refused(&Kind { has_key: false, versions, ..ORDINARY }, options(), &bad);
+    }
 }
 
 #[test]
