@@ -23,7 +23,6 @@ use crate::upload::render;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use getopts::{Matches, Options};
-use std::eprintln;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;

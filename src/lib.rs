@@ -56,6 +56,15 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+/// A line on standard error, for everything below. std's ends the program when nobody takes the line, as behind a closed pipe or on a full disk.
+#[cfg(feature = "std")]
+macro_rules! eprintln {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = std::writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 pub mod limits;
 
 #[cfg(feature = "std")]

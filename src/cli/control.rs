@@ -5,7 +5,6 @@ use crate::agent::control::{self, Answer};
 use crate::agent::paths::Paths;
 use crate::limits::{HAND_OVER_MS_MAX, KILL_MS_MAX, RELOAD_MS_MAX};
 use alloc::string::String;
-use std::eprintln;
 use std::io;
 
 pub fn stop(arguments: &[String]) -> Exit {

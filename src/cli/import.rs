@@ -5,7 +5,6 @@ use super::{Exit, ended, options, parse, root_of, root_option, say, usage_error}
 use crate::host::import::{self, ImportError, Request, SERVICE_CONTROL};
 use alloc::format;
 use alloc::string::String;
-use std::eprintln;
 use std::path::{Path, PathBuf};
 
 const BRIEF: &str = "omsd import [--from DIR] [-w ID]... [--no-config] [--dry-run] [--root DIR]\n       omsd import --undo [--root DIR]";

@@ -8,7 +8,6 @@ use crate::host::uninstall::{self, uninstall};
 use crate::host::{self, HostError};
 use alloc::format;
 use alloc::string::String;
-use std::eprintln;
 
 /// Runs `omsd install`.
 pub fn install_command(arguments: &[String]) -> Exit {

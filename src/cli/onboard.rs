@@ -11,7 +11,6 @@ use crate::upload::guid::is_guid;
 use alloc::format;
 use alloc::string::{String, ToString};
 use getopts::{Matches, Options};
-use std::eprintln;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

@@ -12,7 +12,6 @@ use crate::upload::{Stream, items, times};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
-use std::eprintln;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,6 @@ use crate::limits::{ONCE_BUDGET_S_DEFAULT, ONCE_BUDGET_S_MAX, ONCE_BUDGET_S_MIN,
 use crate::sys::{clock, process};
 use alloc::string::{String, ToString};
 use getopts::Matches;
-use std::eprintln;
 use std::io;
 use std::path::{Path, PathBuf};
 

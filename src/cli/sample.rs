@@ -16,7 +16,6 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use getopts::Matches;
-use std::eprintln;
 use std::path::Path;
 
 const INTERVAL_S_MAX: u64 = 86_400;

@@ -5,7 +5,6 @@ use crate::agent::paths::Paths;
 use crate::agent::status;
 use crate::sys::clock;
 use alloc::string::String;
-use std::eprintln;
 use std::io;
 use std::path::Path;
 

@@ -215,7 +215,7 @@ impl Removal {
         if !left.is_empty() && !self.wish.purges {
             say("uninstall --purge, of another copy of the program, removes these, too");
         }
-        self.failed.iter().for_each(|text| std::eprintln!("omsd: {text}"));
+        self.failed.iter().for_each(|text| eprintln!("omsd: {text}"));
         Ok(self.failed.is_empty() && (left.is_empty() || !self.wish.purges))
     }
 

@@ -172,9 +172,9 @@ mod tests {
     use super::*;
     use crate::crypto::tests::KEY;
     use crate::upload::https::tests::CLIENT_CERTIFICATE;
+    use std::fs;
     use std::path::{Path, PathBuf};
     use std::process::Command;
-    use std::{eprintln, fs};
 
     const SUBJECT: Subject = Subject {
         workspace_id: "00000000-0000-0000-0000-000000000001",
