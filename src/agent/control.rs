@@ -21,6 +21,8 @@ pub enum Answer {
     NotRunning,
     /// The agent refused.
     Refused,
+    /// The agent refused: one that starts afresh would not.
+    Beyond,
     /// Nothing happened in the time there was.
     Late,
     /// It could not be made sure which process has the lock, so none was touched.
@@ -65,6 +67,7 @@ pub fn reload(paths: &Paths, wait_ms: u64) -> Answer {
     let mut answer = Answer::Late;
     waited(wait_ms, || {
         answer = match holder(paths) {
+            Ok(Holder::Held(now)) if now.beyond != before.beyond => Answer::Beyond,
             Ok(Holder::Held(now)) if now.refused != before.refused => Answer::Refused,
             Ok(Holder::Held(now)) if now.reloads != before.reloads => Answer::Done,
             Ok(Holder::Free) => Answer::NotRunning,

@@ -12,11 +12,12 @@
 //! program 64769:2621442                         device and inode of the program's file
 //! configuration 9ae16a3b2f90404f                digest of the configuration in force
 //! reloads 2 1                                   how often another was taken, and how often it was refused
+//! beyond 0                                      of these, how often because only an agent that starts could take it
 //! ```
 
 use super::paths::Paths;
 use crate::limits::LOCK_BYTES;
-use crate::sys::{clock, file, filesystem, process};
+use crate::sys::{clock, file, process};
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
@@ -53,6 +54,19 @@ pub struct Record {
     pub reloads: u32,
     /// How often it refused one and went on with the old one.
     pub refused: u32,
+    /// Of these, how often because it needs what an agent that runs has given up.
+    pub beyond: u32,
+}
+
+/// What became of a configuration that an agent was to take while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// It is in force; its digest.
+    Taken(u64),
+    /// It is wrong, or this host does not let us.
+    Refused,
+    /// It needs what an agent that runs has given up.
+    Beyond,
 }
 
 impl Record {
@@ -61,7 +75,7 @@ impl Record {
         let (pid, program) = (std::process::id(), program());
         let started = process::about(pid).map_or(0, |process| process.started);
         let taken_ms = clock::monotonic_ms();
-        Record { pid, started, taken_ms, boot_id: boot_id(), program, configuration, reloads: 0, refused: 0 }
+        Record { pid, started, taken_ms, boot_id: boot_id(), program, configuration, ..Record::default() }
     }
 
     /// Whether the process that this was written by runs, or might: without /proc nobody knows.
@@ -82,17 +96,19 @@ impl Record {
             configuration: u64::from_str_radix(value(text, "configuration")?, 16).ok()?,
             reloads: reloads.parse().ok()?,
             refused: refused.parse().ok()?,
+            // One of an earlier version does not say.
+            beyond: value(text, "beyond").and_then(|count| count.parse().ok()).unwrap_or(0),
         })
     }
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { pid, started, taken_ms, boot_id, program: (device, inode), configuration, reloads, refused } =
-            self;
+        let Record { pid, started, taken_ms, boot_id, program, configuration, reloads, refused, beyond } = self;
+        let (device, inode) = program;
         write!(
             out,
-            "pid {pid}\nstarted {started}\ntaken {taken_ms}\nboot_id {boot_id}\nprogram {device}:{inode}\nconfiguration {configuration:016x}\nreloads {reloads} {refused}\n"
+            "pid {pid}\nstarted {started}\ntaken {taken_ms}\nboot_id {boot_id}\nprogram {device}:{inode}\nconfiguration {configuration:016x}\nreloads {reloads} {refused}\nbeyond {beyond}\n"
         )
     }
 }
@@ -135,22 +151,20 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Says that a configuration of this digest is in force now, or, with `None`, that another was refused. What is written informs
-    /// others: the agent goes on without.
-    pub fn note_reload(&mut self, configuration: Option<u64>) {
-        match configuration {
-            Some(digest) => {
+    /// Says what became of another configuration. What is written informs others: the agent goes on without.
+    pub fn note_reload(&mut self, reloaded: Reloaded) {
+        match reloaded {
+            Reloaded::Taken(digest) => {
                 self.record.configuration = digest;
                 self.record.reloads += 1;
             }
-            None => self.record.refused += 1,
+            Reloaded::Refused => self.record.refused += 1,
+            Reloaded::Beyond => {
+                self.record.refused += 1;
+                self.record.beyond += 1;
+            }
         }
         let _ = self.write();
-    }
-
-    /// Whether the lock may hold on this host alone.
-    pub fn is_of_network(&self) -> bool {
-        filesystem::is_of_network(&self.file)
     }
 
     fn write(&self) -> io::Result<()> {
@@ -214,9 +228,10 @@ mod tests {
         assert_eq!(holder(&paths).unwrap(), Holder::Held(expected.clone()));
         assert!(expected.is_alive() && !Record { started: expected.started + 1, ..expected.clone() }.is_alive());
         assert_eq!(Lock::take(&paths.lock(), 1).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        lock.note_reload(None);
-        lock.note_reload(Some(u64::MAX));
-        expected = Record { configuration: u64::MAX, reloads: 1, refused: 1, ..expected };
+        lock.note_reload(Reloaded::Refused);
+        lock.note_reload(Reloaded::Beyond);
+        lock.note_reload(Reloaded::Taken(u64::MAX));
+        expected = Record { configuration: u64::MAX, reloads: 1, refused: 2, beyond: 1, ..expected };
         assert_eq!(holder(&paths).unwrap(), Holder::Held(expected));
         let metadata = fs::metadata(paths.lock()).unwrap();
         assert_eq!((metadata.len(), metadata.permissions().mode() & 0o777), (LOCK_BYTES as u64, 0o600));
@@ -236,9 +251,12 @@ mod tests {
             configuration: u64::MAX,
             reloads: u32::MAX,
             refused: u32::MAX,
+            beyond: u32::MAX,
         };
         let text = format!("{longest}");
         assert!(text.len() <= LOCK_BYTES, "{}", text.len());
+        let earlier = text.replace(&format!("beyond {}\n", u32::MAX), "");
+        assert_eq!(Record::read(&earlier), Some(Record { beyond: 0, ..longest.clone() }));
         assert_eq!(Record::read(&text), Some(longest));
         for text in [
             "",

@@ -22,7 +22,6 @@ mod uploader;
 
 pub use start::{Settings, StartError, describe, load, load_for_background, start};
 
-use crate::config::files::Digest;
 use crate::config::{Config, Destination, LogLevel, SyslogSource, Target};
 use crate::intake::{Datagrams, Sources, Wanted};
 use crate::limits::{
@@ -46,6 +45,7 @@ use alloc::vec::Vec;
 use heartbeat::Beat;
 use inflow::{Inflow, except_all_but};
 use keeper::Keeper;
+use lock::Reloaded;
 use log::Log;
 use paths::Paths;
 use sampler::{Cause, Missed, Sampler};
@@ -416,23 +416,22 @@ impl Agent {
 
     /// Takes the sources and the upload side of a changed configuration; the ring stays as it is until a restart.
     fn reload(&mut self, now_ms: u64) {
-        let taken = self.take_configuration(now_ms);
-        self.held.note_reload(taken);
+        let reloaded = self.take_configuration(now_ms);
+        self.held.note_reload(reloaded);
     }
 
-    /// The digest of the configuration that is in force now; `None`: still the old one.
-    fn take_configuration(&mut self, now_ms: u64) -> Option<Digest> {
+    fn take_configuration(&mut self, now_ms: u64) -> Reloaded {
         let Some((config, digest)) = start::load(&self.settings, &self.paths, &self.log) else {
             self.log
                 .line(LogLevel::Error, format_args!("the configuration was not reloaded: the old one stays in force"));
-            return None;
+            return Reloaded::Refused;
         };
         let permitted = self.standing.permit(config.allow_non_fips);
         if let Err(refused) = permitted
             && config.uploads()
         {
             self.log.line(LogLevel::Error, format_args!("{refused}; the old configuration stays in force"));
-            return None;
+            return Reloaded::Refused;
         }
         let reopens = without_lines(&config) != without_lines(&self.config);
         let old = reopens.then_some(&self.config);
@@ -440,7 +439,7 @@ impl Agent {
             let text =
                 format_args!("the configuration was not reloaded: {why}; restart it; the old one stays in force");
             self.log.line(LogLevel::Error, text);
-            return None;
+            return Reloaded::Beyond;
         }
         if config.sandbox != self.config.sandbox {
             self.log.line(LogLevel::Warn, format_args!("sandbox takes effect only when the agent is restarted"));
@@ -450,7 +449,7 @@ impl Agent {
             self.log.line(LogLevel::Warn, text);
         }
         if reopens && !self.reopen(&config, now_ms) {
-            return None;
+            return Reloaded::Refused;
         }
         self.log.set_level(self.settings.log_level(&config));
         self.send_to(&config, now_ms);
@@ -463,7 +462,7 @@ impl Agent {
         }
         self.config = config;
         self.log.line(LogLevel::Info, format_args!("configuration reloaded"));
-        Some(digest)
+        Reloaded::Taken(digest.0)
     }
 
     /// Keeps and uploads records for the destinations of a configuration from now on. What waits for one that is gone is given up.

@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use super::heartbeat::Beat;
 use super::keeper::Keeper;
-use super::lock::Lock;
+use super::lock::{Lock, Reloaded};
 use super::log::Log;
 use super::once::Budget;
 use super::paths::{self, Paths};
@@ -20,7 +20,7 @@ use crate::ring::disk::{self, DiskRing};
 use crate::ring::{Fault, OpenError as OpenRingError};
 use crate::sys::privilege::{self, Account};
 use crate::sys::signal::Signals;
-use crate::sys::{clock, memory};
+use crate::sys::{clock, filesystem, memory};
 use crate::upload::fips::{Refused, Standing};
 use crate::upload::guid::is_guid;
 use alloc::boxed::Box;
@@ -363,10 +363,10 @@ pub enum Held {
 }
 
 impl Held {
-    /// Says in the lock file that a configuration of this digest is in force now, or that another was refused.
-    pub fn note_reload(&mut self, digest: Option<Digest>) {
+    /// Says in the lock file what became of another configuration.
+    pub fn note_reload(&mut self, reloaded: Reloaded) {
         if let Held::Lock(lock) = self {
-            lock.note_reload(digest.map(|digest| digest.0));
+            lock.note_reload(reloaded);
         }
     }
 }
@@ -387,12 +387,15 @@ impl Home {
             make_parent(path)?;
         }
         let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        match insist(is_taken, || Lock::take(&lock, digest.0)) {
-            Ok(held) if held.is_of_network() && !config.allow_network_state => Err(StartError::OfNetwork(lock)),
-            Ok(held) => Ok(Home { ring, held: Held::Lock(held) }),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StartError::Locked(lock)),
-            Err(error) => Err(StartError::Create(lock, error)),
+        let held = insist(is_taken, || Lock::take(&lock, digest.0)).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StartError::Locked(lock.clone()),
+            _ => StartError::Create(lock.clone(), error),
+        })?;
+        let is_refused = |path: &PathBuf| !config.allow_network_state && is_of_network(path);
+        if let Some(path) = [&lock, &ring].into_iter().find(|path| is_refused(path)) {
+            return Err(StartError::OfNetwork(path.clone()));
         }
+        Ok(Home { ring, held: Held::Lock(held) })
     }
 
     fn demo() -> Result<Home, StartError> {
@@ -400,6 +403,12 @@ impl Home {
         fs::create_dir(&directory).map_err(|error| StartError::Create(directory.clone(), error))?;
         Ok(Home { ring: directory.join("ring"), held: Held::Demo(directory) })
     }
+}
+
+/// Whether a lock on this file may hold on this host alone.
+fn is_of_network(path: &Path) -> bool {
+    let directory = path.parent().and_then(|parent| fs::File::open(parent).ok());
+    directory.is_some_and(|directory| filesystem::is_of_network(&directory))
 }
 
 /// Does something again for a moment while another process is in the way: one that only looks, or a killed agent's child that has not

@@ -5,6 +5,7 @@ use crate::agent::lock::Holder;
 use crate::agent::status::{STOPPED, Status, StreamStatus, span};
 use crate::host::init;
 use crate::host::manifest::Manifest;
+use crate::host::service::UNITS;
 use crate::limits::{STATUS_FRESH_MS, STATUS_STALE_MS};
 use crate::syslog::iso8601;
 use alloc::format;
@@ -153,8 +154,7 @@ fn supervisors(scene: &Scene) -> Vec<Supervisor> {
         all.push(Supervisor { path: path.to_string(), problem: problem.to_string(), absent });
     };
     let unless = |is_well: bool, text: &'static str| if is_well { "" } else { text };
-    let unit = "/etc/systemd/system/omsd.service";
-    if is_there(unit) {
+    if let Some(unit) = UNITS.iter().find(|unit| is_there(unit)) {
         let is_enabled = links("/etc/systemd/system/multi-user.target.wants", "omsd.service");
         add(unit, unless(is_enabled, "it is not enabled"), unless(is_there("/run/systemd/system"), "systemd"));
     }

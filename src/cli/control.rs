@@ -3,9 +3,11 @@
 use super::{Exit, ended, options, parse, root_of, root_option, say};
 use crate::agent::control::{self, Answer};
 use crate::agent::paths::Paths;
+use crate::host::service::is_supervised;
 use crate::limits::{HAND_OVER_MS_MAX, KILL_MS_MAX, RELOAD_MS_MAX};
 use alloc::string::String;
 use std::io;
+use std::path::Path;
 
 pub fn stop(arguments: &[String]) -> Exit {
     let mut options = options();
@@ -29,17 +31,32 @@ pub fn reload(arguments: &[String]) -> Exit {
     root_option(&mut options);
     ended(|| {
         let matches = parse(&options, "omsd reload [options]", arguments)?;
-        Ok(match control::reload(&Paths::below(&root_of(&matches)), RELOAD_MS_MAX) {
+        let root = root_of(&matches);
+        Ok(match control::reload(&Paths::below(&root), RELOAD_MS_MAX) {
             Answer::Done => said("the configuration was reloaded"),
             Answer::Refused => {
                 let text = "the configuration was not reloaded, the old one stays in force: omsd check and the agent's log say why";
                 failed(Exit::Configuration, text)
+            }
+            Answer::Beyond => {
+                let text = "the configuration was not reloaded, the old one stays in force: it needs what an agent gives up when it \
+                            starts (its log says what). To start it afresh: ";
+                failed(Exit::Permission, &(String::from(text) + &afresh(&root)))
             }
             Answer::NotRunning => failed(Exit::TryAgain, "no omsd runs here"),
             Answer::Late => failed(Exit::TryAgain, "the agent has not said whether it took the configuration"),
             other => refused(&other),
         })
     })
+}
+
+/// The command by which an agent is started afresh.
+fn afresh(root: &Path) -> String {
+    match root.to_str() {
+        Some("/") if is_supervised() => String::from("omsd service restart"),
+        Some("/") => String::from("omsd stop; omsd run --daemon"),
+        _ => alloc::format!("omsd stop --root {0}; omsd run --daemon --root {0}", root.display()),
+    }
 }
 
 fn said(text: &str) -> Exit {

@@ -88,7 +88,7 @@ fn start(settings: &Settings, paths: &Paths, memory: &mut Memory, crashes: u32) 
     (memory.start, memory.suspicion) = (Some(Start { pid, at_ms, crashes }), None);
     // A crash that cannot be counted brakes nothing.
     let _ = memory.save(paths);
-    Some(if exit == Exit::Ok { Ok(()) } else { Err((exit, format!("start {}", exit as u8), text)) })
+    Some(if exit == Exit::Ok { Ok(()) } else { Err((exit, format!("start {text}"), text)) })
 }
 
 /// What there is to decide by now.
@@ -123,7 +123,7 @@ fn ended(answer: Answer) -> Result<(), Failure> {
             Exit::TryAgain,
             String::from("the running agent is to end, but which process it is cannot be made sure of: end it by hand"),
         ),
-        Answer::Refused | Answer::Late => {
+        Answer::Refused | Answer::Beyond | Answer::Late => {
             (Exit::TryAgain, String::from("the running agent does not end; none is started beside it"))
         }
     };

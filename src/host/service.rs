@@ -63,6 +63,16 @@ pub fn service(verb: Verb) -> Result<bool, HostError> {
     Ok(true)
 }
 
+/// Where the unit may be: as [`super::install`] puts it, and as packages do.
+pub const UNITS: [&str; 3] =
+    ["/etc/systemd/system/omsd.service", "/usr/lib/systemd/system/omsd.service", "/lib/systemd/system/omsd.service"];
+
+/// Whether [`service`] has anybody here who starts and stops an agent.
+pub fn is_supervised() -> bool {
+    let installed = Manifest::load(Path::new("/")).ok().and_then(|manifest| manifest.mode().and_then(Mode::from_name));
+    installed.map_or_else(|| UNITS.iter().any(|unit| Path::new(unit).exists()), |mode| mode != Mode::None)
+}
+
 /// Whether an agent has the lock of this host's installation.
 fn is_running() -> Result<bool, HostError> {
     let paths = Paths::below(Path::new("/"));

@@ -160,6 +160,14 @@ fn the_service_is_what_cron_supervises_or_an_init_script() {
                  no kill -0 $second
                  $omsd service stop
                  $omsd service start
+                 # A port below 1024 is for an agent that starts.
+                 printf '%s\n' '<source>' 'type syslog' 'bind 127.0.0.1' 'port 600' '</source>' \
+                     '<match oms.**>' 'type out_oms' '</match>' >/etc/opt/omsd/omsd.conf
+                 rc=0; $omsd reload 2>/tmp/said || rc=$?
+                 test $rc = 77
+                 grep ': omsd service restart$' /tmp/said
+                 PATH=/opt/omsd/bin:$PATH sh -c \"$(sed 's/.*: //' /tmp/said)\"
+                 grep ': 0100007F:0258 ' /proc/net/udp
                  # An upgrade: the same program with a byte behind it.
                  cp /root/omsd /tmp/newer; printf x >>/tmp/newer
                  second=$(sed -n 's/^pid //p' /var/opt/omsd/lock)

@@ -60,6 +60,26 @@ fn one_that_hangs_is_replaced_by_the_second_call_that_finds_it_so() {
     assert_eq!(agents(&site), [holder(&site)]);
 }
 
+/// In a container that shares the state directory, the process that holds the lock cannot be seen.
+#[test]
+fn one_that_cannot_be_found_is_left_alone_and_none_is_started_beside_it() {
+    let site = Site::new();
+    let _background = Background(&site);
+    let pid = hanging(&site);
+    age(&site, 310);
+    let inside = || {
+        let plain = site.command("run");
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc"]).arg(plain.get_program()).args(plain.get_args());
+        run(command.arg("--ensure"))
+    };
+    assert_eq!(inside().code(), 0);
+    pass(&site);
+    let told = inside();
+    assert!(told.code() == 75 && told.stderr.contains("cannot be made sure of"), "{told:?}");
+    assert!(runs(pid) && agents(&site) == [pid]);
+}
+
 #[test]
 fn a_short_run_does_not_end_one_that_hangs() {
     let site = Site::new();

@@ -76,6 +76,39 @@ fn reload_says_whether_the_configuration_was_taken() {
     assert!(udp_bound(new.port()));
 }
 
+/// Ports below 1024 are for an agent that starts as root and for no later one, whatever the kernel's sandbox.
+#[test]
+fn what_only_a_start_can_take_is_told_with_the_command_for_it() {
+    let site = Site::new();
+    let mut free = (600..1024).filter(|&port| !udp_bound(port));
+    let mut next = || Source::Udp(free.next().expect("a free port below 1024"));
+    let (first, second, third) = (Source::udp(), next(), next());
+    site.configure(&[first], "");
+    let _background = Background(&site);
+    assert_eq!(run_as(&site, "--daemon").code(), 0);
+    let refused = |wanted: Source, old: Source| {
+        site.configure(&[wanted], "");
+        let output = run(&mut site.command("reload"));
+        assert_eq!(output.code(), 77, "{output:?}");
+        assert!(udp_bound(old.port()) && !udp_bound(wanted.port()), "the old one stays in force");
+        output.stderr
+    };
+    refused(second, first);
+    crate::watched::ensure(&site);
+    assert!(udp_bound(second.port()) && !udp_bound(first.port()), "--ensure starts another agent by itself");
+
+    let said = refused(third, second);
+    let (_, command) = said.trim_end().rsplit_once(": ").expect("a command");
+    let root = site.root.display();
+    assert_eq!(command, format!("omsd stop --root {root}; omsd run --daemon --root {root}"));
+    let names = site.root.join("names");
+    std::fs::create_dir(&names).expect("a directory");
+    std::os::unix::fs::symlink(crate::harness::omsd_bin(), names.join("omsd")).expect("a link");
+    let done = run(std::process::Command::new("/bin/sh").args(["-c", command]).env("PATH", names));
+    assert_eq!((done.code(), done.stdout.as_str(), done.stderr.as_str()), (0, "stopped\n", ""), "{done:?}");
+    assert!(udp_bound(third.port()) && !udp_bound(second.port()));
+}
+
 #[test]
 fn one_that_does_not_end_is_killed_only_if_asked_for() {
     let site = Site::new();
