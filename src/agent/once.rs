@@ -10,6 +10,7 @@
 //! repeat something, but loses nothing. What waits in the ring is the next run's.
 
 use super::lock::{self, value};
+use super::uploader::Uploader;
 use super::{Agent, Ended, deadline, status};
 use crate::config::files::Digest;
 use crate::config::{Destination, LogLevel};
@@ -79,6 +80,8 @@ const _: () = assert!(CLOSE_MS < ONCE_BUDGET_S_MIN as u64 * 1000);
 pub enum Hindrance {
     /// This host's clock is not set, so nothing was uploaded.
     ClockNotSet,
+    /// The kernel gave no process to upload with.
+    NoChild,
     /// What waits has not become less for [`ONCE_STUCK_RUNS`] runs.
     Stuck,
 }
@@ -189,8 +192,10 @@ impl Agent {
         let waiting = self.ring.pending_total().records;
         let is_stuck = memory.note_waiting(waiting);
         self.remember(&self.paths.once(), &memory.text());
+        let no_child = self.uploaders.iter().any(Uploader::is_without_child);
         match self.stop(clock::monotonic_ms(), status::STOPPED) {
             Ended::Stopped if !is_set => Ended::Hindered(Hindrance::ClockNotSet),
+            Ended::Stopped if no_child => Ended::Hindered(Hindrance::NoChild),
             Ended::Stopped if is_stuck => Ended::Hindered(Hindrance::Stuck),
             ended => ended,
         }

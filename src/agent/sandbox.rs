@@ -7,6 +7,7 @@
 use super::paths::{self, Paths};
 use super::start::{self, Settings};
 use crate::config::{Config, Destination, Identity, Listen, Sandbox as Wanted};
+use crate::sys::is_shortage;
 use crate::sys::landlock::{self, Grant};
 use crate::sys::privilege::{self, Account};
 use crate::sys::seccomp::{self, Manner, Role};
@@ -92,6 +93,9 @@ pub struct Refused(pub &'static str, pub io::Error);
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Refused(what, error) = self;
+        if is_shortage(error) {
+            return write!(f, "too little is left for the {what}: {error}; raise that limit (ulimit -a shows all)");
+        }
         write!(
             f,
             "the kernel refuses the {what}: {error}; `sandbox best_effort` in <system> does without seccomp and landlock"

@@ -68,6 +68,15 @@ pub struct Story {
     pub wire_bytes: u64,
 }
 
+impl Story {
+    fn note_failure(&mut self, outcome: &Outcome) {
+        self.ambiguous += u64::from(outcome.ambiguous);
+        self.last_failure_us = clock::wall_us();
+        self.last_status = outcome.status;
+        self.last_reason.clone_from(&outcome.reason);
+    }
+}
+
 /// What our log calls the failures of the destination at each place, so that one does not hide another's.
 const LOG_KEYS: [&str; DESTINATIONS_MAX] = ["upload", "upload 1", "upload 2", "upload 3"];
 
@@ -91,6 +100,8 @@ pub struct Uploader {
     /// For the status file.
     pub story: Story,
     module_broken: bool,
+    /// The kernel gave no process or pipe for the last child that was wanted.
+    without_child: bool,
 }
 
 impl Uploader {
@@ -117,6 +128,7 @@ impl Uploader {
             progress_ms: now_ms,
             story: Story::default(),
             module_broken: false,
+            without_child: false,
         }
     }
 
@@ -220,12 +232,13 @@ impl Uploader {
         let flow = self.flow(stream);
         ring.begin_chunk(flow, self.sending.chunk_bytes as u64, u64::from(self.schedule.records_max(stream)));
         if self.child.is_none() {
-            match Child::start(make) {
+            let started = Child::start(make);
+            self.without_child = started.is_err();
+            match started {
                 Ok(child) => self.child = Some(child),
                 Err(error) => {
                     let reason = alloc::format!("no upload child could be started: {error}");
-                    self.conclude(ring, stream, (0, &Outcome::new(Verdict::Later, reason)), now_ms, log);
-                    return;
+                    return self.fail(ring, stream, reason, now_ms, log);
                 }
             }
         }
@@ -244,10 +257,16 @@ impl Uploader {
             Ok(_) => child.take_back(),
             Err(fault) => {
                 child.take_back();
-                let reason = alloc::format!("the ring file cannot be read: {fault}");
-                self.conclude(ring, stream, (0, &Outcome::new(Verdict::Later, reason)), now_ms, log);
+                self.fail(ring, stream, alloc::format!("the ring file cannot be read: {fault}"), now_ms, log);
             }
         }
+    }
+
+    /// Has the stream's chunk, of which nothing has left this process, tried again later.
+    fn fail(&mut self, ring: &mut DiskRing, stream: Stream, reason: String, now_ms: u64, log: &mut Log) {
+        let outcome = Outcome::new(Verdict::Later, reason);
+        self.story.note_failure(&outcome);
+        self.conclude(ring, stream, (0, &outcome), now_ms, log);
     }
 
     fn feed(&mut self, ring: &mut DiskRing) {
@@ -425,10 +444,7 @@ impl Uploader {
                 format_args!("sent {records} records of {}{} in {bytes} bytes", stream.name(), self.label),
             );
         } else if !outcome.reason.is_empty() {
-            story.ambiguous += u64::from(outcome.ambiguous);
-            story.last_failure_us = clock::wall_us();
-            story.last_status = outcome.status;
-            story.last_reason.clone_from(&outcome.reason);
+            story.note_failure(outcome);
         }
         if let Some(skew) = outcome.clock_skew_s.filter(|skew| skew.unsigned_abs() > CLOCK_SKEW_S) {
             let (seconds, side) = (skew.unsigned_abs(), if skew > 0 { "behind" } else { "ahead of" });
@@ -455,6 +471,11 @@ impl Uploader {
     /// No upload will ever succeed: the agent should end and say so.
     pub fn module_is_broken(&self) -> bool {
         self.module_broken
+    }
+
+    /// Nothing could be sent, for want of a process to do it.
+    pub fn is_without_child(&self) -> bool {
+        self.without_child
     }
 
     /// Takes an answer, but starts nothing: the agent stops.

@@ -124,7 +124,7 @@ fn once(settings: Settings, strict: bool) -> Exit {
         }
         Err(error) => (exit_of(&error), text_of(&error, paths.root())),
     };
-    fail_once_an_hour(&paths, &mut Memory::load(&paths), exit, &alloc::format!("once {}", exit as u8), &text)
+    fail_once_an_hour(&paths, &mut Memory::load(&paths), exit, &alloc::format!("once {text}"), &text)
 }
 
 /// Whether the holder of the lock shows no sign of life. It is not ended: this is no service that keeps one alive.
@@ -136,6 +136,7 @@ fn hangs(paths: &Paths) -> bool {
 fn describe(hindrance: Hindrance) -> &'static str {
     match hindrance {
         Hindrance::ClockNotSet => "this host's clock is not set: records are kept, and sent when it is",
+        Hindrance::NoChild => "no process to upload with could be started: records are kept, and sent when one can",
         Hindrance::Stuck => "what waits has not become less for three runs: omsd status says why",
     }
 }
