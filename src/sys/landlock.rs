@@ -1,6 +1,7 @@
 //! Which files this process may still reach: rules about directories, kept by the kernel for good, where it has them.
 //! Source: landlock(7).
 
+use super::is_shortage;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{c_int, c_long};
@@ -132,7 +133,11 @@ fn create(handled: &Handled) -> io::Result<OwnedFd> {
 
 /// Adds a rule; one about what cannot be found allows nothing anyway.
 fn add(rules: &OwnedFd, grant: &Grant, known: u64) -> io::Result<()> {
-    let Some(place) = place_of(&grant.path) else { return Ok(()) };
+    let place = match place_of(&grant.path) {
+        Ok(place) => place,
+        Err(error) if is_shortage(&error) => return Err(error),
+        Err(_) => return Ok(()),
+    };
     let is_directory = place.metadata().is_ok_and(|found| found.is_dir());
     let access = grant.access & known & if is_directory { u64::MAX } else { OF_FILES };
     if access == 0 {
@@ -144,12 +149,13 @@ fn add(rules: &OwnedFd, grant: &Grant, known: u64) -> io::Result<()> {
 }
 
 /// A name for a file or directory, which need not be readable. std opens none such: it takes `O_PATH` for a way to read or write.
-fn place_of(path: &Path) -> Option<File> {
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+fn place_of(path: &Path) -> io::Result<File> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path ends in a NUL.
     let descriptor = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+    check(descriptor.into())?;
     // SAFETY: the kernel just made it, and nobody else owns it.
-    (descriptor >= 0).then(|| unsafe { File::from_raw_fd(descriptor) })
+    Ok(unsafe { File::from_raw_fd(descriptor) })
 }
 
 fn check(answer: c_long) -> io::Result<c_long> {

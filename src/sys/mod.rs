@@ -25,6 +25,11 @@ pub use secret::{wipe, wipe_string};
 
 use std::io;
 
+/// Whether this process or the host has no descriptor or no memory left for what was asked for: a limit, and no answer about the thing itself.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// Random bytes from the kernel's generator; never waits. Without a /dev, what getrandom(2) gives at once. Fails where there is neither.
 /// Source: random(4), getrandom(2).
 pub fn random_bytes(bytes: &mut [u8]) -> io::Result<()> {
