@@ -1,11 +1,12 @@
 //! Hosts that lack what programs take for granted. A root directory that holds nothing but the program, one that cannot be written but for the state
 //! directory, an environment of nothing: omsd checks its configuration, runs in the background, takes a message and stops in each of them.
+//! Under limits and with calls that fail, a run of bounded time delivers, or says what is in the way and leaves the records to the next one.
 
-use crate::harness::{Output, Site, Source, copy_program, omsd_bin, run, udp_bound, wait_until};
+use crate::harness::{Output, Site, Source, at_the_same_time, copy_program, omsd_bin, run, udp_bound, wait_until};
 use crate::watched::{Background, agents};
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const CONF: &str = "etc/opt/omsd/omsd.conf";
 
@@ -16,7 +17,8 @@ fn shell(site: &Site, wrapper: &[&str], script: &str) -> Command {
     if !wrapper.is_empty() {
         command.arg("sh");
     }
-    command.args(["-c", script]).env("omsd", omsd_bin()).env("root", &site.root).env("conf", site.root.join(CONF));
+    command.args(["-c", script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("omsd", omsd_bin()).env("root", &site.root).env("conf", site.root.join(CONF));
     command
 }
 
@@ -104,6 +106,144 @@ fn in_a_root_of_nothing_but_the_program() {
     expect_kept(&site, source, || site.stream("syslog")["pending"] == 1);
     wait_until("there is a log", || site.var("log").exists());
     good(&run(&mut site.command("stop")));
+}
+
+/// One environment of a short run.
+struct Row {
+    /// Comes in front of the program in a shell's script. `$program` is a copy of it in `$root`, which `$at` names, too.
+    script: &'static str,
+    /// How the run ends.
+    code: i32,
+    /// A part of the one line that it says; nothing if that is empty.
+    says: &'static str,
+    /// Its heartbeat and the message that it is sent arrive with it, not with the next run.
+    sends: bool,
+}
+
+/// A short run in this environment, then one as usual.
+fn check_once(row: Row) {
+    let site = Site::new();
+    let source = Source::udp();
+    site.configure(&[source], "");
+    site.add_heartbeat();
+    copy_program(&omsd_bin(), &site.root.join("omsd"));
+    // Where another account may start it.
+    std::fs::set_permissions(&site.root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    let script = format!(
+        "program=$root/omsd at=$root
+         {} \"$program\" run --once --budget 10 --root \"$at\"",
+        row.script
+    );
+    let mut command = shell(&site, &[], &script);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut listens = false;
+    wait_until("it listens or ends", || {
+        listens = udp_bound(source.port());
+        listens || child.try_wait().expect("it is ours").is_some()
+    });
+    if listens {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a socket");
+        let line = b"<13>Nov 22 20:00:00 web01 app: from there";
+        socket.send_to(line, ("127.0.0.1", source.port())).expect("it is sent");
+    }
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(row.code), "{ended:?}");
+    assert!(said.contains(row.says) && said.lines().count() == usize::from(!row.says.is_empty()), "{said:?}");
+    let arrived = || {
+        let seen = site.standin.seen();
+        let beats = seen.items.iter().filter(|item| item.text("Category") == "Agent").count();
+        (beats, seen.messages().filter(|text| *text == "from there").count())
+    };
+    assert_eq!(arrived(), if row.sends { (1, 1) } else { (0, 0) });
+
+    good(&run(site.command("run").args(["--once", "--budget", "10"])));
+    let (beats, messages) = arrived();
+    assert!(beats >= 2 || !row.sends && beats == 1, "{beats} heartbeats");
+    assert!(messages >= 1 || !listens, "what it received was lost");
+    assert_eq!(site.status()["ring"]["pending_records"], 0);
+}
+
+#[test]
+fn a_short_run_delivers_or_says_why_and_leaves_the_rest_to_the_next() {
+    let sends = |script| Row { script, code: 0, says: "", sends: true };
+    let ends = |code, says, script| Row { script, code, says, sends: false };
+    at_the_same_time(vec![
+        (
+            "no environment, streams or directory",
+            sends("umask 000; mkdir \"$root/gone\"; cd \"$root/gone\"; rmdir ../gone; exec <&- >&- 2>&-; exec env -i setsid"),
+        ),
+        (
+            "temporary directories that run and take nothing",
+            sends(
+                "program=/mnt/omsd at=/mnt
+                 exec unshare -m sh -c 'mount --make-rprivate /; mount --bind \"$root\" /mnt || exit 90
+                 for d in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o ro,noexec,nosuid,nodev,mode=0 t $d || exit 91; done
+                 exec \"$@\"' sh",
+            ),
+        ),
+        (
+            "a root that cannot be written, but for an account's state",
+            sends(
+                "mkdir -p \"$root/var/opt/omsd\"; chown -R 65534:65534 \"$root\"; chown 0:0 \"$root\"
+                 exec unshare -m sh -c 'mount --make-rprivate /; cd \"$root\"; mount --bind . .; cd \"$root\"
+                 mount --bind var/opt/omsd var/opt/omsd; mount -o remount,ro,bind .; mount -o remount,ro,bind / || exit 90
+                 touch etc/x 2>/dev/null && exit 91
+                 exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"' sh",
+            ),
+        ),
+        ("a root of nothing but the program", sends("program=/omsd at=/; exec chroot \"$root\"")),
+        ("no capability", sends("exec setpriv --bounding-set=-all --inh-caps=-all")),
+        ("little memory", sends("exec prlimit --as=33554432")),
+        ("some descriptors", sends("exec prlimit --nofile=32")),
+        ("a clock ahead of all others", sends("exec unshare --fork --time --monotonic 1000000 --boottime 1000000")),
+        ("few descriptors", ends(73, "(os error 24)", "exec prlimit --nofile=8")),
+        ("no file may grow", ends(73, "(os error 27)", "exec prlimit --fsize=0")),
+        (
+            "no further process",
+            ends(
+                75,
+                "no process to upload with",
+                "chown -R 65534:65534 \"$root\"; exec setpriv --reuid=65534 --regid=65534 --clear-groups prlimit --nproc=1",
+            ),
+        ),
+        ("no network yet", ends(0, "", "exec unshare --net")),
+        ("no route", ends(0, "", "exec strace -f -qq -o /dev/null -e inject=connect:error=ENETUNREACH")),
+        (
+            "a disk that does not sync",
+            Row {
+                sends: true,
+                ..ends(
+                    74,
+                    "the run failed",
+                    "exec strace -f -qq -o /dev/null -e inject=fsync,fdatasync:error=EIO:when=3+",
+                )
+            },
+        ),
+        (
+            "a disk that is full",
+            // It may not even say so.
+            ends(74, "", "exec strace -f -qq -o /dev/null -e inject=write,pwrite64:error=ENOSPC:when=10+"),
+        ),
+    ], check_once);
+}
+
+/// The kernel's answer is changed on its way: what it says of a file system is that it is NFS, which a test has none of.
+#[test]
+fn a_state_on_a_file_system_of_a_network_is_refused_unless_it_is_allowed() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    let start = || {
+        let strace = "exec strace -qq -o /dev/null -e inject=fstatfs:poke_exit=@arg2=6969000000000000";
+        run(&mut shell(&site, &[], &format!("{strace} \"$omsd\" run --once --budget 5 --root \"$root\"")))
+    };
+    let refused = start();
+    assert_eq!(refused.code(), 73, "{refused:?}");
+    assert!(refused.stderr.contains("file system of a network") && !site.var("ring").exists(), "{refused:?}");
+    let text = std::fs::read_to_string(site.conf()).expect("omsd.conf");
+    let allowed = "<system>\n  allow_network_state true\n</system>\n".to_owned() + &text;
+    std::fs::write(site.conf(), allowed).expect("omsd.conf is written");
+    good(&start());
 }
 
 /// Whether a program wants a loader.
