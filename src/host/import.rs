@@ -33,7 +33,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where the original keeps its configuration, below the root.
@@ -404,17 +404,14 @@ impl Found {
         let record = paths.place(RECORD);
         identity::make_parents(record.parent().unwrap_or(&record)).map_err(ImportError::File)?;
         store(&record, &self.record(paths), CONFIG_MODE)?;
-        let owner = owner(paths);
         // The primary one last: the links lead to the last.
         for workspace in self.workspaces.iter().rev() {
             let directory = Directory::new(&self.root, &workspace.id);
             directory.prepare().map_err(ImportError::File)?;
-            directory.directories().iter().for_each(|path| give(path, owner.as_ref()));
             directory.store_pair(&workspace.pair, None).map_err(ImportError::File)?;
             directory.store_conf(&workspace.conf).map_err(ImportError::File)?;
             if let Some(proxy) = &self.proxy {
                 directory.store_proxy(proxy).map_err(ImportError::File)?;
-                give(&directory.proxy_conf(), owner.as_ref());
             }
         }
         let Some(configuration) = &self.configuration else { return Ok(()) };
@@ -528,18 +525,6 @@ fn process(file: &Path) -> Option<u32> {
     let pid: u32 = text.trim().parse().ok()?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     memchr::memmem::find(&command, b"omsagent").is_some().then_some(pid)
-}
-
-/// Who the agent is: the owner of its state directory.
-fn owner(paths: &Paths) -> Option<Metadata> {
-    fs::metadata(paths.place("/var/opt/omsd")).ok()
-}
-
-/// What cannot be given stays ours: an agent of the same account reads it.
-fn give(path: &Path, owner: Option<&Metadata>) {
-    if let Some(owner) = owner {
-        let _ = lchown(path, Some(owner.uid()), Some(owner.gid()));
-    }
 }
 
 fn store(path: &Path, text: &str, mode: u32) -> Result<()> {

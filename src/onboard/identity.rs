@@ -119,12 +119,12 @@ impl Directory {
         make_parents(&self.workspace())?;
         make_directory(&self.conf(), CONF_MODE)?;
         make_directory(&self.certs(), CERTS_MODE)?;
-        [self.workspace(), self.conf(), self.certs()].iter().for_each(|path| file::own_like(path, &self.state));
+        self.directories().iter().for_each(|path| file::own_like(path, &self.state));
         Ok(())
     }
 
     /// Those directories, the outermost first.
-    pub fn directories(&self) -> [PathBuf; 3] {
+    fn directories(&self) -> [PathBuf; 3] {
         [self.workspace(), self.conf(), self.certs()]
     }
 
