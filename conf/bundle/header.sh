@@ -32,7 +32,8 @@ After the install, register with a workspace:
   -s, --shared KEY          its key; other users may see it in the list of processes: rather use --key-file
       --key-file FILE       file with the key; - is standard input
   -d, --domain DOMAIN       the cloud's domain, opinsights.azure.com by default
-  -p, --proxy PROXY         [http://|https://][user:password@]host[:port]
+  -p, --proxy PROXY         [http://|https://][user:password@]host[:port]; other users may see it in the list of processes: rather put
+                            it into the environment as OMSD_PROXY
   -a, --azure-resource ID   Azure resource id
   -m, --multi-homing-marker NAME
                             beside the primary workspace; the name is not kept
@@ -175,7 +176,6 @@ register() {
         set -- onboard --root "$root" -w "$workspace" --key-file "${key_file:--}"
         [ -z "$domain" ] || set -- "$@" -d "$domain"
         [ -z "$resource" ] || set -- "$@" -a "$resource"
-        [ -z "$proxy" ] || set -- "$@" -p "$proxy"
         # What a test or a site with a private endpoint needs beside.
         [ -z "${OMSD_ENDPOINT-}" ] || set -- "$@" --endpoint "$OMSD_ENDPOINT"
         [ -z "${OMSD_CA_FILE-}" ] || set -- "$@" --ca-file "$OMSD_CA_FILE"
@@ -187,13 +187,14 @@ register() {
     fi
 }
 
-# onboard ARGUMENT...: the key goes through a pipe; `printf` is the shell's own, and in no list of processes.
+# onboard ARGUMENT...: the key goes through a pipe, the proxy by the environment; `printf` is the shell's own. Neither secret is in a list
+# of processes, nor the proxy in the environment of a service that is started.
 onboard() {
     primary=$(readlink "${root%/}/etc/opt/omsd/conf" 2>/dev/null)
     if [ -n "$key_file" ]; then
-        "$program" "$@"
+        OMSD_PROXY=$proxy "$program" "$@"
     else
-        printf '%s\n' "$key" | "$program" "$@"
+        printf '%s\n' "$key" | OMSD_PROXY=$proxy "$program" "$@"
     fi || return $?
     [ "$beside" = no ] || [ -z "$primary" ] || for name in conf certs; do
         ln -sfn "${primary%%/*}/$name" "${root%/}/etc/opt/omsd/$name"
@@ -226,7 +227,8 @@ version_check() {
 self=$0
 [ -f "$self" ] || fail 'this bundle has to be a file: sh FILE --help' 2
 action='' force=no debug=no import='' start=yes directory=./omsd-$VERSION
-workspace='' key='' key_file='' domain='' proxy='' resource='' beside=no
+workspace='' key='' key_file='' domain='' proxy=${OMSD_PROXY-} resource='' beside=no
+unset OMSD_PROXY
 root=/ prefix=/opt/omsd options=''
 
 # value OPTION COUNT: an option that wants a value must not be the last word.

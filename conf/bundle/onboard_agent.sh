@@ -19,7 +19,8 @@ usage: sh $0 -w WORKSPACE -s KEY [-d DOMAIN] [-p PROXY] [--url DIRECTORY] [BUNDL
   -s, --shared KEY   its key; other users may see it in the list of processes: rather use --key-file
       --key-file F   file with the key; - is standard input
   -d, --domain D     the cloud's domain, opinsights.azure.com by default
-  -p, --proxy P      [http://|https://][user:password@]host[:port]; the bundle is fetched through it, too
+  -p, --proxy P      [http://|https://][user:password@]host[:port]; the bundle is fetched through it, too; where others may see
+                     the list of processes, rather OMSD_PROXY in the environment
       --url DIR      directory of the web server that has the bundle; default: OMSD_URL in the environment, else ${URL:-none}
       --purge        uninstall, and remove everything
 Everything else goes to the bundle, whose exit code is this script's. Its own: 1 the bundle cannot be fetched, 2 bad option,
@@ -63,7 +64,7 @@ case $(uname -m) in
     *) wanted='' ;;
 esac
 
-proxy='' action=--upgrade words=$#
+proxy=${OMSD_PROXY-} action=--upgrade words=$#
 while [ "$words" -gt 0 ]; do
     word=$1
     shift
@@ -77,8 +78,7 @@ while [ "$words" -gt 0 ]; do
             ;;
         -p | --proxy)
             [ "$words" -gt 0 ] || fail "$word wants a value" 2
-            proxy=$1
-            set -- "$@" "$word" "$1" && shift && words=$((words - 1))
+            proxy=$1 && shift && words=$((words - 1))
             ;;
         -w | --id | -s | --shared | -d | --domain | -a | --azure-resource | -m | --multi-homing-marker | --key-file | --root | --prefix | --user | --mode)
             [ "$words" -gt 0 ] || fail "$word wants a value" 2
@@ -93,7 +93,7 @@ command -v sha256sum >/dev/null || fail 'sha256sum is missing, without which not
 for bundle in "$(dirname -- "$0")/$name" "./$name"; do
     [ -f "$bundle" ] || continue
     is_bundle "$bundle" || fail "$bundle is not the bundle that this script was made with" 65
-    sh "$bundle" "$action" "$@"
+    OMSD_PROXY=$proxy sh "$bundle" "$action" "$@"
     exit $?
 done
 [ -n "$URL" ] || fail "$name is not here, and nobody says where it is: --url" 2
@@ -103,4 +103,4 @@ trap 'rm -rf "$directory"' EXIT
 trap 'exit 1' HUP INT TERM
 fetch "${URL%/}/$name" "$directory/$name" || fail "cannot fetch ${URL%/}/$name" 1
 is_bundle "$directory/$name" || fail "what ${URL%/}/$name gave is not the bundle that this script was made with" 65
-sh "$directory/$name" "$action" "$@"
+OMSD_PROXY=$proxy sh "$directory/$name" "$action" "$@"

@@ -22,7 +22,7 @@ Without options: what /etc/omsagent-onboard.conf says, which is removed when it 
 
   -w, -s   register with this workspace and its key
   -d       the cloud's domain, opinsights.azure.com by default
-  -p, -u   proxy; with -u, its password is read from standard input
+  -p, -u   proxy (or OMSD_PROXY in the environment); with -u, its password is read from standard input
   -a       Azure resource id
   -m       beside the primary workspace; the name is not kept
   -l       list workspaces
@@ -69,11 +69,11 @@ onboard() {
     set -- onboard --root "$OMSD_ROOT" -w "$workspace" --key-file -
     [ -z "$domain" ] || set -- "$@" -d "$domain"
     [ -z "$resource" ] || set -- "$@" -a "$resource"
-    [ -z "$proxy" ] || set -- "$@" -p "$proxy"
     # What a test or a site with a private endpoint needs beside.
     [ -z "${OMSD_ENDPOINT-}" ] || set -- "$@" --endpoint "$OMSD_ENDPOINT"
     [ -z "${OMSD_CA_FILE-}" ] || set -- "$@" --ca-file "$OMSD_CA_FILE"
-    printf '%s\n' "$key" | omsd "$@"
+    # The key by a pipe, a proxy's password by the environment: neither is in the list of processes.
+    printf '%s\n' "$key" | OMSD_PROXY=$proxy "$OMSD" "$@"
     case $? in
         0) ;;
         64 | 78) failed 'onboarding: a value is wrong' 3 ;;
@@ -132,7 +132,7 @@ with_password() {
     esac
 }
 
-workspace='' key='' domain='' proxy='' user='' resource='' secondary=no actions=''
+workspace='' key='' domain='' proxy=${OMSD_PROXY-} user='' resource='' secondary=no actions=''
 if [ $# -eq 0 ]; then
     if [ ! -r "$onboard_file" ]; then usage >&2 && exit 2; fi
     from_file

@@ -11,11 +11,15 @@ use crate::upload::guid::is_guid;
 use alloc::format;
 use alloc::string::{String, ToString};
 use getopts::{Matches, Options};
+use std::env;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const BRIEF: &str = "omsd onboard -w ID (--key-file FILE | -s KEY) [options]\n       omsd onboard --renew [-w ID] [--ca-file FILE] [--root DIR]\n       \
      omsd onboard list [--root DIR]\n       omsd onboard remove ID [--root DIR]";
+
+/// The environment variable for what `-p` says, which ps does not show.
+const PROXY: &str = "OMSD_PROXY";
 
 /// Runs `omsd onboard`. Its exit codes are those of [`onboard::OnboardError::exit_code`].
 pub fn command(arguments: &[String]) -> Exit {
@@ -34,7 +38,9 @@ pub fn command(arguments: &[String]) -> Exit {
             return renew(&matches);
         }
         if !hidden {
-            eprintln!("omsd: key and proxy could not be hidden from ps: use --key-file, and write proxy.conf yourself");
+            eprintln!(
+                "omsd: key and proxy could not be hidden from ps: use --key-file, and {PROXY} in the environment"
+            );
         }
         register(&matches)
     })
@@ -47,7 +53,9 @@ fn all_options() -> Options {
     options.optopt("", "key-file", "file with the workspace's key; - for standard input", "FILE");
     options.optopt("s", "key", "the workspace's key; stays in the shell's history: rather use --key-file", "KEY");
     options.optopt("d", "domain", &format!("the cloud's domain (default {})", onboard::DOMAIN_DEFAULT), "DOMAIN");
-    options.optopt("p", "proxy", "[http://|https://][user:password@]host[:port]; empty: none from now on", "PROXY");
+    let proxy =
+        format!("[http://|https://][user:password@]host[:port], or the variable {PROXY}; empty: none from now on");
+    options.optopt("p", "proxy", &proxy, "PROXY");
     options.optopt("", "no-proxy", "hosts to reach without it, parted by commas", "HOSTS");
     options.optopt("a", "resource", "Azure resource id", "RESOURCE");
     options.optopt("", "endpoint", "https://host[:port] in place of the names made from workspace and domain", "URL");
@@ -68,8 +76,10 @@ fn hide_secrets(options: &Options, arguments: &[String]) -> bool {
 fn register(matches: &Matches) -> Result<Exit, Exit> {
     let workspace_id = matches.opt_str("workspace").ok_or_else(|| usage_error("onboard wants a workspace: -w ID"))?;
     let root = root_of(matches);
-    let [domain, proxy, no_proxy, resource_id, endpoint] =
-        ["domain", "proxy", "no-proxy", "resource", "endpoint"].map(|name| matches.opt_str(name));
+    let [domain, no_proxy, resource_id, endpoint] =
+        ["domain", "no-proxy", "resource", "endpoint"].map(|name| matches.opt_str(name));
+    let from_environment = || env::var(PROXY).ok().filter(|setting| !setting.is_empty());
+    let proxy = matches.opt_str("proxy").or_else(from_environment);
     let ca_file = matches.opt_str("ca-file").map(PathBuf::from);
     let request = Request {
         workspace_id: &workspace_id,

@@ -1,4 +1,4 @@
-//! The host reaches the service only through a proxy that wants a name and a password. `omsd onboard -p` uses it and keeps it in proxy.conf, for its
+//! The host reaches the service only through a proxy that wants a name and a password. `omsd onboard` is told which, uses it and keeps it in proxy.conf, for its
 //! owner's eyes; the daemon uploads through it. A wrong password is told as the proxy's refusal.
 
 use crate::harness::{Proxy, Site, Source, mode, run};
@@ -9,8 +9,9 @@ use std::net::{Ipv4Addr, UdpSocket};
 fn onboarding_and_uploads() {
     let proxy = Proxy::start("Basic dXNlcjpwYXNz"); // user:pass
     let site = Site::bare(Options::default());
+    // Not by `-p`: ps would show that until omsd has wiped it.
     let setting = format!("http://user:pass@127.0.0.1:{}", proxy.port);
-    let output = run(site.onboard_command().args(["-p", &setting]));
+    let output = run(site.onboard_command().env("OMSD_PROXY", &setting));
     assert_eq!(output.code(), 0, "{output:?}");
     let connect = format!("CONNECT {} HTTP/1.1", site.standin.address());
     assert_eq!(proxy.asked(), [connect.as_str()]);
