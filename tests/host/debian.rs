@@ -184,6 +184,54 @@ fn the_service_is_what_cron_supervises_or_an_init_script() {
     }
 }
 
+/// What the scans of CIS and STIG look for, whatever the umask of whoever installs and runs it.
+#[test]
+fn a_scan_of_modes_and_owners_finds_nothing_after_the_installation_nor_after_work() {
+    check(
+        "scan",
+        "scan() {
+             find /opt/omsd /etc/opt/omsd /var/opt/omsd /etc/cron.d/omsd /etc/rsyslog.d/95-omsd.conf -xdev \
+                 '(' ! -type l -perm -0002 -o -nouser -o -nogroup -o -perm /6000 ')' >/tmp/found
+             find /var/opt/omsd -type f -perm /0137 >>/tmp/found
+             find /opt/omsd /etc/opt/omsd /etc/cron.d/omsd -user omsd -perm /0222 >>/tmp/found
+             cat /tmp/found
+             test ! -s /tmp/found
+         }
+         mkdir -p /etc/opt/omsd
+         echo 'proxy:3128' >/etc/opt/omsd/proxy.conf
+         chmod 640 /etc/opt/omsd/proxy.conf
+         rsyslogd
+         while ! test -S /dev/log; do sleep 0.1; done
+         umask 000
+         /root/omsd install --mode cron
+         scan
+         omsd=/opt/omsd/bin/omsd
+         logger -t work 'one'
+         $omsd reload
+         $omsd stop
+         $omsd run --once --budget 5
+         $omsd run --ensure
+         logger -t work 'two'
+         $omsd status
+         rc=0; $omsd check --offline || rc=$?
+         test $rc = 2
+         $omsd collect-logs -o /tmp/logs
+         test \"$(stat -c %a /tmp/logs)\" = 600
+         $omsd service restart
+         $omsd service stop
+         cd /var/opt/omsd; ls -l
+         scan
+         stat -c '%a %U:%G %n' . * /etc/opt/omsd/* /etc/cron.d/omsd /etc/rsyslog.d/95-omsd.conf /opt/omsd/bin/omsd >/tmp/modes
+         cat /tmp/modes
+         for line in '700 omsd:omsd .' '600 omsd:omsd lock' '600 omsd:omsd log' '600 omsd:omsd once' '600 omsd:omsd ring' \
+             '640 omsd:omsd status' '640 root:omsd /etc/opt/omsd/omsd.conf' '640 root:omsd /etc/opt/omsd/proxy.conf' \
+             '600 root:root /etc/cron.d/omsd' '644 root:root /etc/rsyslog.d/95-omsd.conf' '755 root:root /opt/omsd/bin/omsd'
+         do grep -xF \"$line\" /tmp/modes; done
+         cd /; $omsd uninstall --purge; gone omsd
+         kill $(cat /run/rsyslogd.pid)",
+    );
+}
+
 #[test]
 fn the_init_script_answers_as_others_do() {
     check(
