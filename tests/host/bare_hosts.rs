@@ -116,8 +116,8 @@ struct Row {
     code: i32,
     /// A part of the one line that it says; nothing if that is empty.
     says: &'static str,
-    /// Its heartbeat and the message that it is sent arrive with it, not with the next run.
-    sends: bool,
+    /// Whether its heartbeat and the message that it is sent arrive with it, or only with the next run; none where that is a race.
+    sends: Option<bool>,
 }
 
 /// A short run in this environment, then one as usual.
@@ -155,19 +155,21 @@ fn check_once(row: Row) {
         let beats = seen.items.iter().filter(|item| item.text("Category") == "Agent").count();
         (beats, seen.messages().filter(|text| *text == "from there").count())
     };
-    assert_eq!(arrived(), if row.sends { (1, 1) } else { (0, 0) });
+    if let Some(sends) = row.sends {
+        assert_eq!(arrived(), if sends { (1, 1) } else { (0, 0) });
+    }
 
     good(&run(site.command("run").args(["--once", "--budget", "10"])));
     let (beats, messages) = arrived();
-    assert!(beats >= 2 || !row.sends && beats == 1, "{beats} heartbeats");
+    assert!(beats >= 1 + usize::from(row.sends == Some(true)), "{beats} heartbeats");
     assert!(messages >= 1 || !listens, "what it received was lost");
     assert_eq!(site.status()["ring"]["pending_records"], 0);
 }
 
 #[test]
 fn a_short_run_delivers_or_says_why_and_leaves_the_rest_to_the_next() {
-    let sends = |script| Row { script, code: 0, says: "", sends: true };
-    let ends = |code, says, script| Row { script, code, says, sends: false };
+    let sends = |script| Row { script, code: 0, says: "", sends: Some(true) };
+    let ends = |code, says, script| Row { script, code, says, sends: Some(false) };
     at_the_same_time(vec![
         (
             "no environment, streams or directory",
@@ -212,7 +214,7 @@ fn a_short_run_delivers_or_says_why_and_leaves_the_rest_to_the_next() {
         (
             "a disk that does not sync",
             Row {
-                sends: true,
+                sends: Some(true),
                 ..ends(
                     74,
                     "the run failed",
@@ -223,7 +225,10 @@ fn a_short_run_delivers_or_says_why_and_leaves_the_rest_to_the_next() {
         (
             "a disk that is full",
             // It may not even say so.
-            ends(74, "", "exec strace -f -qq -o /dev/null -e inject=write,pwrite64:error=ENOSPC:when=10+"),
+            Row {
+                sends: None,
+                ..ends(74, "", "exec strace -f -qq -o /dev/null -e inject=write,pwrite64:error=ENOSPC:when=10+")
+            },
         ),
     ], check_once);
 }
