@@ -233,6 +233,28 @@ fn a_short_run_delivers_or_says_why_and_leaves_the_rest_to_the_next() {
     ], check_once);
 }
 
+/// Hosts have a product UUID or none: this one is given one.
+#[test]
+fn a_copy_of_another_host_is_told_so_once_with_the_way_out_and_stays_the_same_agent() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    let identity = std::fs::read(site.root.join("etc/opt/omsd/conf/omsadmin.conf")).expect("an identity");
+    std::fs::create_dir_all(site.var("")).expect("the state directory");
+    let other = "boot_id 0c9f\nhostname the-original\nuuid 11111111-2222-3333-4444-555555555555\n";
+    std::fs::write(site.var("machine"), other).expect("it is written");
+    let start = "mount --make-rprivate /; mount -t tmpfs t /sys/class || exit 90
+         mkdir -p /sys/class/dmi/id; echo 66666666-2222-3333-4444-555555555555 >/sys/class/dmi/id/product_uuid
+         exec \"$omsd\" run --once --budget 5 --root \"$root\"";
+    for _ in 0..2 {
+        good(&run(&mut shell(&site, &["unshare", "-m"], start)));
+    }
+    let log = std::fs::read_to_string(site.var("log")).expect("a log");
+    let told = "a copy of another: its boot, name and product UUID are others";
+    assert!(log.matches(told).count() == 1 && log.contains("omsd onboard remove, omsd onboard\n"), "{log}");
+    let after = std::fs::read(site.root.join("etc/opt/omsd/conf/omsadmin.conf")).expect("an identity");
+    assert!(identity == after, "it has become another agent");
+}
+
 /// The kernel's answer is changed on its way: what it says of a file system is that it is NFS, which a test has none of.
 #[test]
 fn a_state_on_a_file_system_of_a_network_is_refused_unless_it_is_allowed() {
