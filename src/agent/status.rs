@@ -547,7 +547,7 @@ impl StreamStatus {
             writeln!(text, "  {count} {cause}")?;
         }
         if self.sent_again > 0 {
-            writeln!(text, "  {} sent more than once", self.sent_again)?;
+            writeln!(text, "  at most {} sent more than once", self.sent_again)?;
         }
         if self.attempts > 0 {
             writeln!(text, "  {} failures in a row, next attempt in {} s", self.attempts, self.next_attempt_in_s)?;
