@@ -233,6 +233,22 @@ fn a_short_run_delivers_or_says_why_and_leaves_the_rest_to_the_next() {
     ], check_once);
 }
 
+#[test]
+fn a_line_that_nobody_takes_changes_no_exit_code() {
+    let site = Site::new();
+    site.configure(&[Source::udp()], "");
+    for (arguments, code) in
+        [("nonsense", 64), ("run --ensure --root /proc/nowhere", 78), ("reload --root \"$root\"", 75)]
+    {
+        let heard = run(&mut shell(&site, &[], &format!("\"$omsd\" {arguments}")));
+        assert!(heard.code() == code && !heard.stderr.is_empty(), "{heard:?}");
+        let full = run(&mut shell(&site, &[], &format!("\"$omsd\" {arguments} >/dev/full 2>/dev/full")));
+        assert_eq!(full.code(), code, "{arguments}");
+        let piped = format!("{{ \"$omsd\" {arguments} 2>&1; echo $? >\"$root/code\"; }} | true; cat \"$root/code\"");
+        assert_eq!(run(&mut shell(&site, &[], &piped)).stdout, format!("{code}\n"), "{arguments}");
+    }
+}
+
 /// Hosts have a product UUID or none: this one is given one.
 #[test]
 fn a_copy_of_another_host_is_told_so_once_with_the_way_out_and_stays_the_same_agent() {
