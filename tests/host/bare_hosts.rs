@@ -161,7 +161,7 @@ fn check_once(row: Row) {
 
     good(&run(site.command("run").args(["--once", "--budget", "10"])));
     let (beats, messages) = arrived();
-    assert!(beats >= 1 + usize::from(row.sends == Some(true)), "{beats} heartbeats");
+    assert!(beats > usize::from(row.sends == Some(true)), "{beats} heartbeats");
     assert!(messages >= 1 || !listens, "what it received was lost");
     assert_eq!(site.status()["ring"]["pending_records"], 0);
 }
