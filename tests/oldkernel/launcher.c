@@ -45,6 +45,7 @@ static const struct {
     {VERSION(2, 6, 33), ~0u, 102, 0, ~0u, 19, EINVAL},                 /* socketcall recvmmsg */
     {VERSION(2, 6, 35), 72, 221, 1, ~0u, 1031, EINVAL},                /* fcntl F_SETPIPE_SZ */
     {VERSION(2, 6, 39), 228, 265, 0, ~0u, 7, EINVAL},                  /* clock_gettime CLOCK_BOOTTIME */
+    {VERSION(3, 0, 0), ~0u, 102, 0, ~0u, 20, EINVAL},                  /* socketcall sendmmsg */
     {VERSION(3, 4, 0), 28, 219, 2, ~0u, 16, EINVAL},                   /* madvise MADV_DONTDUMP */
     {VERSION(3, 5, 0), 157, 172, 0, ~0u, 22, EINVAL},                  /* prctl PR_SET_SECCOMP with a filter */
     {VERSION(3, 5, 0), 157, 172, 0, ~0u, 38, EINVAL},                  /* prctl PR_SET_NO_NEW_PRIVS */
@@ -53,6 +54,8 @@ static const struct {
     {VERSION(4, 3, 0), 157, 172, 0, ~0u, 47, EINVAL},                  /* prctl PR_CAP_AMBIENT */
     {VERSION(4, 7, 0), 54, 366, 2, ~0u, 42, ENOPROTOOPT},              /* setsockopt SO_PEEK_OFF, of UDP */
     {VERSION(4, 12, 0), 55, 365, 2, ~0u, 55, ENOPROTOOPT},             /* getsockopt SO_MEMINFO */
+    {VERSION(4, 14, 0), 317, 354, 0, ~0u, 2, EINVAL},                  /* seccomp SECCOMP_GET_ACTION_AVAIL, so no SECCOMP_RET_LOG */
+    {VERSION(4, 14, 0), 317, 354, 1, ~1u, 0, EINVAL},                  /* seccomp with other flags than SECCOMP_FILTER_FLAG_TSYNC */
     {VERSION(4, 14, 0), 28, 219, 2, ~0u, 18, EINVAL},                  /* madvise MADV_WIPEONFORK */
 };
 

@@ -40,6 +40,12 @@ pub fn copy_program(from: &Path, to: &Path) {
     assert!(status.expect("cp runs").success(), "{} is copied", from.display());
 }
 
+/// Whether it runs as on an old kernel: `OMSD_BIN` is then a script of tests/oldkernel/run, which starts the launcher, and one filter of the
+/// processes is the launcher's.
+pub fn is_old_kernel() -> bool {
+    std::env::var_os("OMSD_OLD_KERNEL").is_some()
+}
+
 /// Whether that is the FIPS build, as it says itself.
 pub fn is_fips_build() -> bool {
     run(command().arg("version")).stdout.contains("answers: FIPS")
