@@ -2,6 +2,7 @@
 
 use super::status::is_running;
 use super::{Exit, ended, no_word, options, parse_with_words, root_of, root_option, say, usage_error};
+use crate::host::manifest;
 use crate::onboard::identity;
 use crate::onboard::renewal::{self, Errand};
 use crate::onboard::{self, Onboarded, Request, SharedKey};
@@ -137,9 +138,11 @@ fn describe(workspace_id: &str, onboarded: &Onboarded, root: &Path) -> String {
         ));
         text.push_str("with one, `workspace_id` says where a `<match>` sends: see omsd.conf(5), DESTINATIONS.\n");
     }
-    let root_option = if root == Path::new("/") { String::new() } else { format!(" --root {}", root.display()) };
-    text.push_str(&format!("Next: omsd run{root_option}\n"));
-    text
+    if root != Path::new("/") {
+        return text + &format!("Next: omsd run --root {}\n", root.display());
+    }
+    let is_installed = Path::new(manifest::PATH).exists();
+    text + if is_installed { "Next: omsd service restart\n" } else { "Next: omsd run\n" }
 }
 
 /// A new certificate for one workspace, by default the primary one.
