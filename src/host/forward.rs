@@ -1,7 +1,8 @@
 //! The syslog daemon's part: a snippet by which rsyslog or syslog-ng forwards. It counts only if the daemon itself takes it.
 
 use super::account::Account;
-use super::init;
+use super::init::{self, Mode};
+use super::manifest::Entry;
 use super::service::restart_other;
 use super::work::{Work, Wrote};
 use super::{HostError, ask, at, program};
@@ -9,6 +10,7 @@ use alloc::borrow::{Cow, ToOwned};
 use alloc::format;
 use alloc::string::String;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// One of the daemons.
@@ -51,15 +53,49 @@ const DAEMONS: [Daemon; 2] = [
 /// The name that our snippet for syslog-ng has for the local source.
 const SOURCE: &str = "s_src";
 
+/// Where programs log to. The agent itself listens there on a host without any syslog daemon.
+const LOG: &str = "/dev/log";
+/// That source, as it stands in the sample configuration.
+const LOG_SOURCE: &str = "#<source>\n#  type syslog\n#  protocol_type unix_dgram\n#  path /dev/log\n#</source>\n";
+
+/// Whether nobody listens where programs log to, nor will: no daemon is installed, and no other made the socket. With systemd the
+/// journal is there; in a container it may not be root who starts the agent, and only root can make the socket.
+pub fn is_wanted_at_log(work: &Work, mode: Mode) -> bool {
+    let root = work.root();
+    let is_free = fs::symlink_metadata(work.place(LOG)).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let is_roots = mode != Mode::Systemd && !init::is_container(root);
+    work.is_live() && is_free && is_roots && !DAEMONS.iter().any(|daemon| is_there(root, daemon))
+}
+
+/// The sample configuration with that source. What the agent makes there is noted: it cannot remove it itself.
+pub fn with_log(work: &mut Work, sample: &str) -> Result<String, HostError> {
+    work.tell("there is no syslog daemon: omsd listens on /dev/log itself");
+    work.note(Entry::Leftover(LOG.to_owned()))?;
+    Ok(sample.replace(LOG_SOURCE, &switched_on()))
+}
+
+fn switched_on() -> String {
+    LOG_SOURCE.replace('#', "")
+}
+
+/// Whether the daemon is installed.
+fn is_there(root: &Path, daemon: &Daemon) -> bool {
+    program(root, daemon.program).is_some() && root.join(&daemon.configuration[1..]).is_file()
+}
+
 /// Adds the snippet for the daemon that is there; of two, for the one that runs. Where the daemon refuses it, or does not come up
 /// with it, it is taken back.
 pub fn add(work: &mut Work) -> Result<(), HostError> {
     let root = work.root().to_owned();
-    let is_there =
-        |daemon: &&Daemon| program(&root, daemon.program).is_some() && root.join(&daemon.configuration[1..]).is_file();
+    let is_there = |daemon: &&Daemon| is_there(&root, daemon);
     let runs = |daemon: &&Daemon| init::is_running(&root, &[daemon.program]);
     let Some(daemon) = DAEMONS.iter().filter(is_there).find(runs).or_else(|| DAEMONS.iter().find(is_there)) else {
-        work.tell("neither rsyslog nor syslog-ng was found: programs send to 127.0.0.1:25224 themselves, or see omsd.conf for /dev/log");
+        if !work.manifest().entries().contains(&Entry::Leftover(LOG.to_owned())) {
+            work.tell(
+                "neither rsyslog nor syslog-ng was found: another syslog daemon, or programs themselves, must send to udp 127.0.0.1:25224 \
+                 (busybox: syslogd -L -R 127.0.0.1:25224); see omsd.conf for /dev/log",
+            );
+        }
         return Ok(());
     };
     let configuration = work.place(daemon.configuration);
@@ -203,6 +239,17 @@ mod tests {
         assert!(!includes("# $IncludeConfig /etc/rsyslog.d/*.conf\n", rsyslog));
         assert!(!includes("# see /etc/rsyslog.d\n$WorkDirectory /etc/rsyslog.d\n", rsyslog));
         assert!(includes("@include \"/etc/syslog-ng/conf.d/*.conf\"\n", "/etc/syslog-ng/conf.d"));
+    }
+
+    #[test]
+    fn the_sample_has_the_source_that_is_switched_on() {
+        let sample = include_str!("../../conf/omsd.conf");
+        assert_eq!(sample.matches(LOG_SOURCE).count(), 1);
+        assert!(
+            sample
+                .replace(LOG_SOURCE, &switched_on())
+                .contains("\n<source>\n  type syslog\n  protocol_type unix_dgram\n")
+        );
     }
 
     #[track_caller]

@@ -81,7 +81,8 @@ pub fn detect(root: &Path) -> (Mode, &'static str) {
     }
 }
 
-fn is_container(root: &Path) -> bool {
+/// Whether this is a container, as far as can be seen from inside.
+pub fn is_container(root: &Path) -> bool {
     let first = fs::read_to_string(root.join("proc/1/comm")).unwrap_or_default();
     CONTAINER_MARKS.iter().any(|path| root.join(path).exists())
         || CONTAINER_INITS.split_whitespace().any(|name| name == first.trim())

@@ -52,7 +52,8 @@ pub fn install(wish: &Wish) -> Result<(), HostError> {
     let account = account::provide(&mut work, wish.user.as_deref())?;
     let program = format!("{prefix}{PROGRAM}");
     let replaced = put_program(&mut work, &program)?;
-    directories(&mut work, &account)?;
+    let has_log = wish.forwards && forward::is_wanted_at_log(&work, mode);
+    directories(&mut work, &account, has_log)?;
     let defined = define(&mut work, mode, &prefix, &account)?;
     work.forget_older_versions()?;
     if is_live {
@@ -125,7 +126,7 @@ fn put_program(work: &mut Work, path: &str) -> Result<bool, HostError> {
     }
 }
 
-fn directories(work: &mut Work, account: &Account) -> Result<(), HostError> {
+fn directories(work: &mut Work, account: &Account, has_log: bool) -> Result<(), HostError> {
     work.directory(
         CONFIGURATION,
         0o755,
@@ -143,7 +144,8 @@ fn directories(work: &mut Work, account: &Account) -> Result<(), HostError> {
     work.let_group(&proxy, account)?;
     if read_file(&work.place(paths::CONFIG)).is_ok_and(|text| text.is_none()) {
         let owner = Account { group: account.group.clone(), gid: account.gid, ..Account::root() };
-        work.file(paths::CONFIG, SAMPLE.as_bytes(), 0o640, &owner)?;
+        let sample = if has_log { forward::with_log(work, SAMPLE)? } else { SAMPLE.to_owned() };
+        work.file(paths::CONFIG, sample.as_bytes(), 0o640, &owner)?;
     }
     work.let_group(paths::CONFIG, account)
 }
@@ -175,7 +177,8 @@ fn what_next(work: &Work, mode: Mode, program: &str) {
     }
     if mode == Mode::None {
         work.tell(&format!(
-            "Nothing starts it: run {program} run, from an inittab (::respawn:{program} run), or as the container's program."
+            "Nothing starts it with the host: run {program} run, from an inittab (::respawn:{program} run), or as the container's \
+             program. {program} service start has it in the background until then."
         ));
     }
     let (command, root) = match work.is_live() {

@@ -8,7 +8,7 @@
 //!  file MODE OWNER SHA256 PATH         a file, and its bytes; one line for each version that was written
 //!  link TARGET PATH                    a symbolic link; no blank in the target
 //!  runlevels TOOL                      links of /etc/rcN.d, made by update-rc.d, chkconfig or insserv
-//!  leftover PATH                       what the tools that make accounts leave behind, and was not there before
+//!  leftover PATH                       what the tools that make accounts leave behind, or an agent at /dev/log, and was not there before
 //!  crontab LINE                        a line of root's crontab, where there is no /etc/cron.d
 //! ```
 //!
