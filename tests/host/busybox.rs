@@ -1,15 +1,13 @@
 //! A host of busybox alone: its init, its crond, its adduser, no /etc/cron.d, no syslog daemon that omsd knows.
 
 use crate::listing::Listing;
-use crate::tools::{Directory, WORDS, copy_program, omsd_bin, run_well};
+use crate::tools::{Directory, apart, boot, copy_program, omsd_bin, put_script, run_well};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
 /// What the host does once it is up; the last line says how it went.
 const SCRIPT: &str = "\
-exec >/tmp/said 2>&1
-set -eux
 echo '15 3 * * * /bin/true' | crontab -
 /root/omsd install --dry-run
 no grep omsd /etc/passwd
@@ -27,10 +25,9 @@ crontab -l >/tmp/jobs; no grep omsd /tmp/jobs
 crontab -l | grep '15 3'
 crontab -r
 # For crond to read, which it does within the minute.
-rm /var/spool/cron/crontabs/cron.update
+rm -f /var/spool/cron/crontabs/cron.update
 no grep omsd /etc/passwd /etc/group /etc/shadow
 gone omsd
-echo well
 ";
 
 /// Debian's busybox lacks those applets; these take what the applets' help says, and nothing else, and leave a backup as they do.
@@ -49,8 +46,8 @@ fn static_busybox() -> PathBuf {
     std::env::var_os("OMSD_BUSYBOX").map_or_else(|| PathBuf::from("/bin/busybox"), PathBuf::from)
 }
 
-#[test]
-fn a_busybox_host_installs_starts_and_removes_it() {
+/// A host, with the program in /root; it runs /root/script when it is up.
+pub fn host() -> Directory {
     let tree = Directory::new();
     let root = tree.path();
     for name in ["dev/", "proc/", "tmp/", "run/", "root/", "sbin/", "var/spool/cron/crontabs/"] {
@@ -63,8 +60,10 @@ fn a_busybox_host_installs_starts_and_removes_it() {
         "etc/inittab",
         "::sysinit:/bin/mount -t proc proc /proc\n::respawn:/bin/crond -f -L /tmp/crond\n::once:/bin/sh /root/first\n",
     );
-    tree.put("root/first", "/bin/sh /root/script\ntouch /tmp/ended\n");
-    tree.put("root/script", &format!("{WORDS}{SCRIPT}"));
+    tree.put(
+        "root/first",
+        "until grep -sqx crond /proc/[0-9]*/comm; do sleep 0.1; done\n/bin/sh /root/script\ntouch /tmp/ended\n",
+    );
     tree.put("bin/", "");
     copy_program(&omsd_bin(), &root.join("root/omsd"));
     copy_program(&static_busybox(), &root.join("bin/busybox"));
@@ -87,23 +86,21 @@ fn a_busybox_host_installs_starts_and_removes_it() {
             std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
         }
     }
-    let before = Listing::of(root);
-    // Its init is the first process of its own process space, and ends with its last word.
-    let boot = "ip link set lo up && exec chroot \"$1\" /sbin/init";
-    let mut host = Command::new("unshare")
-        .args(["--mount", "--pid", "--net", "--fork", "--kill-child", "sh", "-c", boot, "sh"])
-        .arg(root)
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("a host");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !root.join("tmp/ended").exists() && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    host.kill().expect("it runs");
-    host.wait().expect("it ends");
-    let said = std::fs::read_to_string(root.join("tmp/said")).unwrap_or_default();
+    tree
+}
+
+/// Starts its init; what the script said, with `well` at its end if it went well.
+pub fn start(root: &std::path::Path, network: Option<u32>) -> String {
+    let enter = "ip link set lo up && exec chroot \"$1\" /sbin/init";
+    boot(apart(network, &[], enter).arg(root), root)
+}
+
+#[test]
+fn a_busybox_host_installs_starts_and_removes_it() {
+    let tree = host();
+    put_script(tree.path(), SCRIPT);
+    let before = Listing::of(tree.path());
+    let said = start(tree.path(), None);
     assert!(said.ends_with("well\n"), "{said}");
-    before.check(root, &said);
+    before.check(tree.path(), &said);
 }

@@ -3,7 +3,8 @@
 //! Needs root (it makes mounts and chroots of its own), strace, unshare and setsid (util-linux), Debian's cron and a busybox with crond:
 //! `OMSD_CRON` and `OMSD_BUSYBOX` name them, else those of PATH are taken. `OMSD_BIN` names the binary under test.
 //! For what installs and removes also systemd-analyze and shellcheck; `OMSD_HOST_ROOTS` names the trees of the Debian releases
-//! to be tried, parted by colons, with cron, openrc, rsyslog and systemd in it. `OMSD_HOST_FULL` being set makes some scenarios longer.
+//! to be tried, parted by colons, with cron, openrc, rsyslog and systemd in it; `OMSD_STANDIN` names the
+//! stand-in service's program. `OMSD_HOST_FULL` being set makes some scenarios longer.
 
 #[expect(dead_code, unused_imports, reason = "the scenarios beside this use the rest")]
 #[path = "../e2e/harness/mod.rs"]
@@ -22,6 +23,7 @@ mod listing;
 mod manual;
 mod once_loses_nothing;
 mod once_within_its_budget;
+mod readme;
 mod stopped_and_reloaded;
 mod systemd;
 mod tools;

@@ -2,13 +2,11 @@
 
 use crate::debian::{releases, view};
 use crate::listing::Listing;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use crate::tools::{apart, boot, put_script};
+use std::path::Path;
 
 /// What the host does once it is up.
 const SCRIPT: &str = "\
-exec >/tmp/said 2>&1
-set -eux
 omsd=/opt/omsd/bin/omsd
 /root/omsd install
 systemctl is-enabled omsd
@@ -33,7 +31,6 @@ $omsd service start
 $omsd uninstall --purge
 no systemctl cat omsd
 gone omsd
-echo well
 ";
 
 const UNIT: &str = "\
@@ -45,51 +42,37 @@ ExecStart=/bin/sh /root/script
 ExecStopPost=/bin/touch /tmp/ended
 ";
 
+/// Puts the script into a view of a release with systemd, to be run when that is up.
+pub fn prepare(root: &Path, script: &str) {
+    put_script(root, script);
+    std::fs::write(root.join("etc/systemd/system/script.service"), UNIT).expect("a unit");
+    let wanted = root.join("etc/systemd/system/multi-user.target.wants/script.service");
+    std::os::unix::fs::symlink("../script.service", wanted).expect("a link");
+}
+
+/// Starts systemd there; what the script said, with `well` at its end if it went well.
+pub fn start(root: &Path, network: Option<u32>) -> String {
+    // As on a host, its mounts are shared with whoever copies them; the kernel's settings are not its own.
+    let enter = "ip link set lo up && mount --make-rshared \"$1\" && mount -t proc proc \"$1/proc\" &&
+        mount --bind -o ro \"$1/proc/sys\" \"$1/proc/sys\" && mount -t sysfs -o ro sysfs \"$1/sys\" &&
+        mount -t cgroup2 cgroup2 \"$1/sys/fs/cgroup\" && mount -t tmpfs tmpfs \"$1/run\" &&
+        exec chroot \"$1\" env -i container=test /lib/systemd/systemd";
+    boot(apart(network, &["--cgroup", "--uts", "--ipc"], enter).arg(root), root)
+}
+
+/// The releases that have systemd.
+pub fn releases_with_systemd() -> impl Iterator<Item = std::path::PathBuf> {
+    releases().into_iter().filter(|release| release.join("lib/systemd/systemd").exists())
+}
+
 #[test]
 fn systemd_starts_it_in_its_sandbox_and_forgets_it() {
-    for release in releases().iter().filter(|release| release.join("lib/systemd/systemd").exists()) {
-        let tree = view(release);
+    for release in releases_with_systemd() {
+        let tree = view(&release);
         let root = tree.path();
-        std::fs::write(root.join("root/script"), format!("{}{SCRIPT}", crate::tools::WORDS)).expect("a script");
-        std::fs::write(root.join("etc/systemd/system/script.service"), UNIT).expect("a unit");
-        std::os::unix::fs::symlink(
-            "../script.service",
-            root.join("etc/systemd/system/multi-user.target.wants/script.service"),
-        )
-        .expect("a link");
+        prepare(&root, SCRIPT);
         let before = Listing::of(&root);
-        // As on a host, its mounts are shared with whoever copies them; the kernel's settings are not its own.
-        let boot = "mount --make-rshared \"$1\" && mount -t proc proc \"$1/proc\" && mount --bind -o ro \"$1/proc/sys\" \"$1/proc/sys\" &&
-            mount -t sysfs -o ro sysfs \"$1/sys\" && mount -t cgroup2 cgroup2 \"$1/sys/fs/cgroup\" && mount -t tmpfs tmpfs \"$1/run\" &&
-            exec chroot \"$1\" env -i container=test /lib/systemd/systemd";
-        let mut host = Command::new("unshare")
-            .args([
-                "--mount",
-                "--pid",
-                "--net",
-                "--cgroup",
-                "--uts",
-                "--ipc",
-                "--fork",
-                "--kill-child",
-                "sh",
-                "-c",
-                boot,
-                "sh",
-            ])
-            .arg(&root)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a host");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !root.join("tmp/ended").exists() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        host.kill().expect("it runs");
-        host.wait().expect("it ends");
-        let said = std::fs::read_to_string(root.join("tmp/said")).unwrap_or_default();
+        let said = start(&root, None);
         assert!(said.ends_with("well\n"), "{said}");
         before.check(&root, &said);
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 pub use crate::harness::{copy_program, omsd_bin};
 
@@ -70,7 +71,7 @@ pub fn run_well(command: &mut Command) -> String {
 }
 
 /// For scripts: a command that must not succeed (`! COMMAND` ends no script), and a process that must end.
-pub const WORDS: &str = "no() { if \"$@\"; then exit 9; fi; }
+const WORDS: &str = "no() { if \"$@\"; then exit 9; fi; }
 gone() { n=0; while grep -sqx \"$1\" /proc/[0-9]*/comm; do n=$((n + 1)); test $n -lt 100 || exit 9; sleep 0.1; done; }
 ";
 
@@ -78,9 +79,40 @@ gone() { n=0; while grep -sqx \"$1\" /proc/[0-9]*/comm; do n=$((n + 1)); test $n
 #[track_caller]
 pub fn run_in(tree: &Path, script: &str) -> Ran {
     let enter = "ip link set lo up && mount -t proc proc \"$1/proc\" && exec chroot \"$1\" /bin/sh -euxc \"$2\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--net", "--fork", "--kill-child", "sh", "-c", enter, "sh"]);
-    run(command.arg(tree).arg(format!("{WORDS}{script}")).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))
+    run(apart(None, &[], enter).arg(tree).arg(format!("{WORDS}{script}")))
+}
+
+/// `enter` by sh, with processes and mounts of its own, and spaces of these kinds; in the network of another process, or one of its own.
+/// What it starts ends with it. What is added to the command is `$1` and so on.
+pub fn apart(network: Option<u32>, kinds: &[&str], enter: &str) -> Command {
+    let mut command = Command::new(if network.is_some() { "nsenter" } else { "unshare" });
+    match network {
+        Some(process) => command.arg(format!("--net=/proc/{process}/ns/net")).arg("unshare"),
+        None => command.arg("--net"),
+    };
+    command.args(["--mount", "--pid", "--fork", "--kill-child"]).args(kinds).args(["sh", "-c", enter, "sh"]);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+/// Puts a script at `/root/script`, for the host to run once it is up; its last word is `well` if it went well.
+pub fn put_script(root: &Path, script: &str) {
+    let script = format!("exec >/tmp/said 2>&1\nset -eux\n{WORDS}{script}echo well\n");
+    std::fs::write(root.join("root/script"), script).expect("a script");
+}
+
+/// Starts a host, until it has made the file `tmp/ended` below its root; what its script said.
+#[track_caller]
+pub fn boot(host: &mut Command, root: &Path) -> String {
+    let mut host =
+        host.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a host starts");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while !root.join("tmp/ended").exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    host.kill().expect("it runs");
+    host.wait().expect("it ends");
+    std::fs::read_to_string(root.join("tmp/said")).unwrap_or_default()
 }
 
 /// `omsd VERB --root ROOT OPTION...`

@@ -11,7 +11,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use std::sync::Arc;
 
-/// A TLS server for this host, by `localhost`, its loopback addresses, `service` and `service.example`, and what its clients must trust.
+/// A TLS server for this host, by `localhost`, its loopback addresses, `service`, `service.example` and the names that workspaces of the
+/// public cloud have, and what its clients must trust.
 pub struct Tls {
     /// For each connection.
     pub config: Arc<ServerConfig>,
@@ -54,8 +55,9 @@ fn authority() -> CertificateParams {
 }
 
 fn server() -> CertificateParams {
-    let names = ["localhost", "127.0.0.1", "::1", "service", "service.example"].map(String::from);
-    let mut params = CertificateParams::new(names).expect("these are names and addresses");
+    let own = ["localhost", "127.0.0.1", "::1", "service", "service.example"];
+    let names = own.into_iter().chain(["*.oms.opinsights.azure.com", "*.ods.opinsights.azure.com"]).map(String::from);
+    let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("these are names and addresses");
     params.distinguished_name.push(DnType::CommonName, "omsd stand-in");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params
