@@ -1,6 +1,6 @@
 //! `standin`: the stand-in service for a person, a shell script or a benchmark. `standin --help` says how.
 
-use omsd_standin::{Answer, Options, Refusal, RefuseWhen, Route, Standin};
+use omsd_standin::{Answer, Options, Refusal, RefuseWhen, Route, Standin, Told};
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
@@ -20,6 +20,7 @@ a line each, and ends where that ends, printing the sums:
   refuse STATUS TEXT   refuse bodies that contain TEXT
   refuse-over STATUS BYTES   refuse uncompressed bodies larger than BYTES
   behave               forget all answers and refusals
+  renew                ask agents for a new certificate, at each topology heartbeat
   close, open          be down, be up again
 
   --count              count records instead of parsing each: for loads
@@ -97,6 +98,7 @@ fn obey(standin: &Standin, line: &str) -> Result<(), String> {
             standin.refuse(Refusal { when, answer: answer.parse()? });
         }
         "behave" => standin.behave(),
+        "renew" => standin.tell(Told { update_certificate: true, ..Told::default() }),
         "close" => standin.close(),
         "open" => standin.open().map_err(|error| error.to_string())?,
         other => return Err(format!("unknown command {other}")),
