@@ -4,7 +4,7 @@
 # Debian's own musl-gcc cannot do it: its specs know dynamic and plain static programs only, and a -static-pie link takes
 # Scrt1.o and names an interpreter. The specs here take rcrt1.o, musl's start code that relocates itself.
 
-# make_toolchain DIRECTORY x86_64|i686 debian|rustup: leaves the compiler DIRECTORY/cc, DIRECTORY/discard.ld and, with Debian's musl,
+# make_toolchain DIRECTORY x86_64|i686|i586 debian|rustup: leaves the compiler DIRECTORY/cc, DIRECTORY/discard.ld and, with Debian's musl,
 # DIRECTORY/start.o there.
 # With rustup's standard library comes its own musl; with Debian's, that of the package musl-dev.
 make_toolchain() {
@@ -16,17 +16,21 @@ make_toolchain() {
             headers=/usr/include/x86_64-linux-musl
             libraries=/usr/lib/x86_64-linux-musl
             ;;
-        debian-i686)
+        debian-i?86)
             unpack_package musl-dev:i386 "$tc/musl-dev"
             headers=$tc/musl-dev/usr/include/i386-linux-musl
             libraries=$tc/musl-dev/usr/lib/i386-linux-musl
             ;;
     esac
-    [[ $arch == x86_64 ]] || machine=' -m32 -march=pentium4 -mfpmath=sse'
+    case $arch in
+        i686) machine=' -m32 -march=pentium4 -mfpmath=sse' ;;
+        i586) machine=' -m32 -march=pentium -mno-sse' ;;
+    esac
 
     write_specs "$tc" "$headers" "$libraries"
-    # rustc takes i686-musl for a target without static-pie and asks for a plain static program: the last word wins.
-    write_if_changed "$tc/cc" <<<$'#!/bin/sh\n'"exec gcc$machine \"\$@\" -specs '$tc/specs' -static-pie"
+    # rustc takes i686-musl for a target without static-pie and asks for a plain static program, AWS-LC's build for SSE2: the last
+    # word wins.
+    write_if_changed "$tc/cc" <<<$'#!/bin/sh\n'"exec gcc \"\$@\"$machine -specs '$tc/specs' -static-pie"
     chmod +x "$tc/cc"
     # Unwind tables are of no use to a program that aborts; gcc's own start files bring some along.
     write_if_changed "$tc/discard.ld" <<'END'

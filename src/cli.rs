@@ -314,7 +314,7 @@ fn about_module() -> String {
     )
 }
 
-#[cfg(feature = "ring")]
+#[cfg(not(feature = "fips"))]
 fn about_module() -> String {
     alloc::format!("module: {}, approved algorithms only; not a FIPS validated module\n", crypto::NAME)
 }

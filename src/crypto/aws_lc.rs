@@ -1,4 +1,5 @@
-//! AWS-LC's FIPS module, in the build with the feature `fips`. What may be said of it: `fips/README.md`.
+//! AWS-LC: its FIPS module in the build with the feature `fips`, of which `fips/README.md` says what may be said; its library without that, for
+//! processors that ring cannot do with.
 
 use alloc::vec::Vec;
 
@@ -11,14 +12,16 @@ pub use webpki::aws_lc_rs as signatures;
 use super::{CryptoError, der};
 
 /// The module's name, for people.
-pub const NAME: &str = "AWS-LC FIPS";
+pub const NAME: &str = if cfg!(feature = "fips") { "AWS-LC FIPS" } else { "AWS-LC" };
 
 /// What may be said of a certificate. The version is the one that `Cargo.toml` pins; `tests/fips` holds it against what the
 /// program says.
+#[cfg(feature = "fips")]
 pub const CERTIFICATE: &str = "CMVP #5314 covers the static module 3.1.0; this build carries library 3.6.0 of the same \
      branch, and whether that is within the certificate is open: fips/README.md";
 
 /// The version of the library that carries the module, as it says itself.
+#[cfg(feature = "fips")]
 pub fn version() -> &'static str {
     library::awslc_version()
 }

@@ -1,25 +1,25 @@
 //! The one door to the cryptographic module: digests, signatures, keys, random numbers, and what TLS is made of. Which module
-//! it is, the feature decides when the program is built: `ring`, or AWS-LC's FIPS module with `fips`.
+//! it is, the feature decides when the program is built: `ring`, AWS-LC with `aws-lc`, or with `fips` AWS-LC's FIPS module.
 //!
 //! Only what SP 800-131A approves is here: SHA-2, HMAC with it, RSA of 2048 bits or more, and for TLS what [`tls`] lists. MD5
 //! and SHA-1 are nowhere in the program. CRC-32 in the ring file finds damage, it protects from nobody.
 
-#[cfg(feature = "fips")]
+#[cfg(feature = "aws-lc")]
 mod aws_lc;
 pub mod der;
 #[cfg(feature = "ring")]
 mod ring;
 pub mod tls;
 
-#[cfg(feature = "fips")]
+#[cfg(feature = "aws-lc")]
 use aws_lc as module;
 #[cfg(feature = "ring")]
 use ring as module;
 
-#[cfg(all(feature = "ring", feature = "fips"))]
+#[cfg(all(feature = "ring", feature = "aws-lc"))]
 compile_error!("one module or the other: for the FIPS build, --no-default-features --features std,fips");
-#[cfg(not(any(feature = "ring", feature = "fips")))]
-compile_error!("`std` needs a cryptographic module: one of the features `ring` and `fips`");
+#[cfg(not(any(feature = "ring", feature = "aws-lc")))]
+compile_error!("`std` needs a cryptographic module: one of the features `ring`, `aws-lc` and `fips`");
 
 use alloc::format;
 use alloc::string::String;

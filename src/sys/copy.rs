@@ -4,7 +4,7 @@
 //! This definition takes the place of the C library's in a static program: the linker looks into the library only for what
 //! is still missing.
 
-#[cfg(target_arch = "x86")]
+#[cfg(all(target_arch = "x86", target_feature = "sse2"))]
 use core::arch::x86::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
@@ -92,10 +92,18 @@ unsafe fn ends<T: Copy>(to: *mut u8, from: *const u8, count: usize) {
 ///
 /// # Safety
 ///
-/// Both ranges are that long. Every processor that this program runs on has SSE2.
+/// Both ranges are that long.
 unsafe fn block(to: *mut u8, from: *const u8) {
+    #[cfg(target_feature = "sse2")]
     // SAFETY: as the caller says; the instructions take any alignment.
-    unsafe { _mm_storeu_si128(to.cast::<__m128i>(), _mm_loadu_si128(from.cast::<__m128i>())) };
+    unsafe {
+        _mm_storeu_si128(to.cast::<__m128i>(), _mm_loadu_si128(from.cast::<__m128i>()));
+    }
+    #[cfg(not(target_feature = "sse2"))]
+    // SAFETY: as the caller says.
+    unsafe {
+        ends::<u64>(to, from, 16);
+    }
 }
 
 /// Copies by the processor's string instruction.
