@@ -251,6 +251,28 @@ fn the_init_script_answers_as_others_do() {
     );
 }
 
+/// What SUSE 11 and Debian 7 number the links of runlevels with, by the header of the script.
+#[test]
+fn insserv_takes_the_header_makes_the_links_and_removes_them() {
+    check(
+        "insserv",
+        "mv /usr/sbin/update-rc.d /root/update-rc.d
+         /root/omsd install --mode sysv --no-syslog >/tmp/said 2>&1
+         cat /tmp/said
+         grep 'run insserv omsd' /tmp/said
+         no grep 'insserv: .*omsd' /tmp/said
+         for level in 2 3 4 5; do ls /etc/rc$level.d/S*omsd; done
+         for level in 0 1 6; do ls /etc/rc$level.d/K*omsd; done
+         /opt/omsd/bin/omsd service disable
+         no ls /etc/rc2.d/S*omsd
+         /opt/omsd/bin/omsd service enable
+         ls /etc/rc2.d/S*omsd
+         /opt/omsd/bin/omsd uninstall --purge
+         no ls /etc/rc*.d/*omsd
+         mv /root/update-rc.d /usr/sbin/update-rc.d",
+    );
+}
+
 #[test]
 fn openrc_starts_and_stops_it() {
     check(

@@ -25,6 +25,7 @@ mod once_loses_nothing;
 mod once_within_its_budget;
 mod readme;
 mod stopped_and_reloaded;
+mod syslog_ng;
 mod systemd;
 mod tools;
 mod trees;

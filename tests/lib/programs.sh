@@ -66,17 +66,22 @@ provide() {
 }
 
 # provide_release DIRECTORY: leaves there the tree of the Debian release that the directory is called after, with what the host tests want in
-# it. From the mirror that this machine's apt uses, by the proxy that it uses; needs root.
+# it: installed, but for syslog-ng, which excludes rsyslog and lies packed in DIRECTORY/syslog-ng. From the mirror that this machine's apt
+# uses, by the proxy that it uses; needs root.
 provide_release() {
-    local mirror options
-    [[ ! -e $1/.whole ]] || return 0
+    local mirror options fetch
+    [[ ! -e $1/.whole || ! -e $1/syslog-ng ]] || return 0
     # shellcheck disable=SC2016 # apt's own variable
     mirror=$(apt-get indextargets 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' --format '$(REPO_URI)' | head -n 1)
     [[ -n $mirror ]] || die 'apt has no list of a Debian mirror: apt-get update'
     mapfile -t options < <(apt-config dump | sed -n 's/^\(Acquire::[^ ]*Proxy.*;\)$/--aptopt=\1/p')
+    # shellcheck disable=SC2016 # mmdebstrap's own variables
+    fetch='export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" && apt-get clean && apt-get -qq -y --download-only install syslog-ng-core &&
+        mkdir "$1/syslog-ng" && mv "$1"/var/cache/apt/archives/*.deb "$1/syslog-ng/"'
     rm -rf "$1"
     mkdir -p "${1%/*}"
     bounded 600 mmdebstrap --quiet --variant=minbase --include=cron,dbus,openrc,rsyslog,systemd "${options[@]}" \
-        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' "${1##*/}" "$1" "$mirror"
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --customize-hook="$fetch" "${1##*/}" "$1" "$mirror"
     touch "$1/.whole"
 }
