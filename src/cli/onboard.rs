@@ -141,7 +141,8 @@ fn describe(workspace_id: &str, onboarded: &Onboarded, root: &Path) -> String {
     if root != Path::new("/") {
         return text + &format!("Next: omsd run --root {}\n", root.display());
     }
-    let is_installed = Path::new(manifest::PATH).exists();
+    // By `omsd install`, or by a package.
+    let is_installed = [manifest::PATH, "/lib/systemd/system/omsd.service"].iter().any(|path| Path::new(path).exists());
     text + if is_installed { "Next: omsd service restart\n" } else { "Next: omsd run\n" }
 }
 

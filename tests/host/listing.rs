@@ -16,14 +16,17 @@ const NOTES: [&str; 7] = [
     "etc/init.d/.depend.stop",
 ];
 
-/// What runs meanwhile writes here: the syslog daemon, systemd, the kernel's file systems.
-const IN_USE: [&str; 10] = [
+/// What runs meanwhile writes here: the syslog daemon, systemd, the package manager, the kernel's file systems.
+const IN_USE: [&str; 13] = [
     "run",
     "proc",
     "tmp",
     "dev/log",
     "etc/machine-id",
+    "var/cache/apt",
+    "var/lib/apt",
     "var/lib/dbus",
+    "var/lib/dpkg",
     "var/lib/systemd",
     "var/log",
     "var/spool/rsyslog",

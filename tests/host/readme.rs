@@ -8,7 +8,7 @@ use crate::busybox;
 use crate::debian::{releases, view};
 use crate::listing::Listing;
 use crate::systemd;
-use crate::tools::{apart, boot, put_script};
+use crate::tools::{Directory, apart, boot, omsd_bin, put_script, run_well};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt;
@@ -157,6 +157,32 @@ fn on_a_systemd_host_it_leads_to_a_first_record_and_away() {
         let root = tree.path();
         let mut service = Service::start_for(&root);
         systemd::prepare(&root, &script(CHAPTER, LAST, &service.workspace));
+        let before = Listing::of(&root);
+        let said = systemd::start(&root, Some(service.process.id()));
+        assert!(said.ends_with("well\n"), "{said}");
+        service.expect_hello(&said);
+        before.check(&root, &said);
+    }
+}
+
+/// By the package, which the package manager takes away again, but for its own notes.
+#[test]
+fn as_a_package_it_leads_to_a_first_record_and_away() {
+    let made = Directory::new();
+    let make = ["--program", &omsd_bin().display().to_string(), "--out", &made.path().display().to_string(), "deb"]
+        .map(str::to_owned);
+    run_well(Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/cross/package")).args(make));
+    for release in systemd::releases_with_systemd() {
+        let tree = view(&release);
+        let root = tree.path();
+        for package in std::fs::read_dir(made.path()).expect("the package").flatten() {
+            std::fs::copy(package.path(), root.join("root").join(package.file_name())).expect("copied");
+        }
+        // Who removes a package says yes.
+        append(&root.join("etc/apt/apt.conf.d/yes"), "APT::Get::Assume-Yes \"true\";\n");
+        let mut service = Service::start_for(&root);
+        let last = "apt purge omsd";
+        systemd::prepare(&root, &script("### As a package", last, &service.workspace));
         let before = Listing::of(&root);
         let said = systemd::start(&root, Some(service.process.id()));
         assert!(said.ends_with("well\n"), "{said}");
