@@ -180,17 +180,18 @@ fn check_config(config: &Config) {
         assert!(source.interval_ms.is_none_or(|time| (1000..=CONFIG_TIME_MS_MAX).contains(&time)), "{source:?}");
     }
     assert!(config.heartbeat_ms.is_none_or(|time| (1..=CONFIG_TIME_MS_MAX).contains(&time)));
-    let buffer = &config.buffer;
-    check_path(&buffer.ring_path);
-    assert!((RING_BYTES_MIN..=RING_BYTES_MAX).contains(&buffer.ring_bytes), "{buffer:?}");
-    assert!((CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX).contains(&buffer.chunk_bytes), "{buffer:?}");
-    for time in [buffer.flush_ms, buffer.retry_wait_ms, buffer.retry_wait_max_ms] {
-        assert!((1..=CONFIG_TIME_MS_MAX).contains(&time), "{buffer:?}");
-    }
-    assert!(buffer.sync_ms <= CONFIG_TIME_MS_MAX && buffer.retry_wait_ms <= buffer.retry_wait_max_ms, "{buffer:?}");
+    let ring = &config.ring;
+    check_path(&ring.path);
+    assert!((RING_BYTES_MIN..=RING_BYTES_MAX).contains(&ring.bytes) && ring.sync_ms <= CONFIG_TIME_MS_MAX, "{ring:?}");
     assert!((1..=DESTINATIONS_MAX).contains(&config.targets.len()));
     for (index, target) in config.targets.iter().enumerate() {
         assert!(config.targets[..index].iter().all(|other| other.name != target.name), "{}", target.name);
+        let sending = &target.sending;
+        assert!((CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX).contains(&sending.chunk_bytes), "{sending:?}");
+        for time in [sending.flush_ms, sending.retry_wait_ms, sending.retry_wait_max_ms] {
+            assert!((1..=CONFIG_TIME_MS_MAX).contains(&time), "{sending:?}");
+        }
+        assert!(sending.retry_wait_ms <= sending.retry_wait_max_ms, "{sending:?}");
         if let Destination::Oms(files) = &target.destination {
             let paths = [&files.omsadmin_conf, &files.certificate, &files.key, &files.proxy_conf];
             paths.into_iter().for_each(|path| check_path(path));
