@@ -267,9 +267,10 @@ fn step(mut ring: SimRing, disk: &Disk, op: Op, number: usize, now: &mut Promise
 /// If the second destination was gone, it begins anew.
 fn comes_back(ring: &SimRing, now: &mut Promise) {
     if now.settled[8] == u64::MAX {
-        now.settled[8..].fill(ring.head().sequence);
-        let through = now.settled_for_good[8].min(ring.head().sequence);
-        now.settled_for_good[8..].fill(through);
+        let head = ring.head().sequence;
+        now.settled[8..].fill(head);
+        // Without a sync meanwhile, a power cut takes back that it was gone: each flow is as it was before.
+        now.settled_for_good[8..].iter_mut().for_each(|through| *through = head.min(*through));
     }
 }
 
@@ -659,6 +660,15 @@ fn a_crash_while_the_destinations_change_leaves_what_was_or_what_will_be() {
         append(0, 9),
         Op::Commit,
     ]);
+    check_script(&ops);
+}
+
+#[test]
+fn a_destination_that_leaves_and_returns_between_two_syncs_is_settled_as_each_of_its_flows_was() {
+    let mut ops = appends(2, 2, 20);
+    ops.extend(appends(3, 0, 20));
+    ops.extend([Op::Chunk { flow: 8, records: 2 }, Op::End { flow: 8, how: How::Acknowledge }, Op::Sync]);
+    ops.extend([Op::Attach { both: false }, Op::Attach { both: true }, Op::Restart, append(1, 9), Op::Sync]);
     check_script(&ops);
 }
 
