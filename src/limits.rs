@@ -137,6 +137,8 @@ pub const HOLD_MS_MAX: u64 = 4 * 60 * 60 * 1000;
 pub const MOVING_MS: u64 = 1_000;
 /// What waits in the sockets of an agent that stops is read for so long at most: a flood has no end.
 pub const DRAIN_MS_MAX: u64 = 300;
+/// An address that this agent had is tried again for so long when another configuration is taken over: its last copy may be a child's.
+pub const RELEASE_MS_MAX: u64 = 500;
 /// A disk that failed is tried again after this long.
 pub const DISK_RETRY_MS: u64 = 1_000;
 /// The status file is written at least this often.

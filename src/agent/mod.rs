@@ -23,9 +23,10 @@ mod uploader;
 pub use start::{Settings, StartError, describe, load, load_for_background, start};
 
 use crate::config::{Config, Destination, LogLevel, SyslogSource, Target};
-use crate::intake::{Datagrams, Sources, Wanted};
+use crate::intake::{Datagrams, OpenError, Sources, Wanted};
 use crate::limits::{
-    DESTINATIONS_MAX, DISK_RETRY_MS, DRAIN_MS_MAX, FLOWS_MAX, MOVING_MS, REPORT_MS, STATUS_MS, STOP_MS_MAX,
+    DESTINATIONS_MAX, DISK_RETRY_MS, DRAIN_MS_MAX, FLOWS_MAX, MOVING_MS, RELEASE_MS_MAX, REPORT_MS, STATUS_MS,
+    STOP_MS_MAX,
 };
 use crate::ring::disk::DiskRing;
 use crate::ring::flow;
@@ -58,6 +59,8 @@ const _: () = assert!(DESTINATIONS_MAX * Stream::ALL.len() <= FLOWS_MAX);
 const QUIET_MS: u64 = 2_000;
 /// Datagram sockets that are left alone are looked at this often: none fills faster.
 const FILLING_MS: u64 = 5;
+/// How long to wait before an address that was ours is tried again.
+const RELEASE_STEP_MS: u64 = 10;
 
 /// How the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -433,9 +436,7 @@ impl Agent {
             self.log.line(LogLevel::Error, format_args!("{refused}; the old configuration stays in force"));
             return Reloaded::Refused;
         }
-        let reopens = without_lines(&config) != without_lines(&self.config);
-        let old = reopens.then_some(&self.config);
-        if let Some(why) = self.sandbox.refusal(&config, old, &self.settings, &self.paths) {
+        if let Some(why) = self.sandbox.refusal(&config, &self.config, &self.settings, &self.paths) {
             let text =
                 format_args!("the configuration was not reloaded: {why}; restart it; the old one stays in force");
             self.log.line(LogLevel::Error, text);
@@ -448,7 +449,7 @@ impl Agent {
             let text = format_args!("buffer_path and buffer_size take effect only when the agent is restarted");
             self.log.line(LogLevel::Warn, text);
         }
-        if reopens && !self.reopen(&config, now_ms) {
+        if !self.change_sources(&config, now_ms) {
             return Reloaded::Refused;
         }
         self.log.set_level(self.settings.log_level(&config));
@@ -517,26 +518,32 @@ impl Agent {
         except_all_but(&self.ring, chosen.fold(0, |places, (_, uploader)| places | 1 << uploader.place))
     }
 
-    /// Closes the sources and opens the new ones; the old ones again if that fails.
-    fn reopen(&mut self, config: &Config, now_ms: u64) -> bool {
+    /// Opens the sources that are new and closes those that are wanted no more; if that fails, what it was before.
+    fn change_sources(&mut self, config: &Config, now_ms: u64) -> bool {
         self.drain(now_ms);
-        let old = core::mem::replace(&mut self.sources, Sources::none());
-        old.close(&mut self.inflow(now_ms));
-        match start::open_sources(config, &self.paths) {
-            Ok(sources) => {
-                self.sources = sources;
-                true
+        let Err(error) = self.listen_on(&config.sources, now_ms) else { return true };
+        self.log.line(LogLevel::Error, format_args!("{error}; the old configuration stays in force"));
+        let old = self.config.sources.clone();
+        if let Err(error) = self.listen_on(&old, now_ms) {
+            self.log.line(LogLevel::Error, format_args!("{error}; send SIGHUP when it is mended"));
+        }
+        false
+    }
+
+    fn listen_on(&mut self, sources: &[SyslogSource], now_ms: u64) -> Result<(), OpenError> {
+        let until_ms = now_ms + RELEASE_MS_MAX;
+        loop {
+            let state = self.inflow_state(now_ms);
+            let mut inflow = Inflow::new(&mut self.ring, self.config.ring.full_action, state);
+            let changed = self.sources.change(sources, |path| self.paths.place(path), &mut inflow);
+            let Err(error) = changed else { return Ok(()) };
+            // A child that was forked a moment ago still has a copy of what we closed, until it closes its own.
+            let was_ours = self.config.sources.iter().any(|source| source.listen.excludes(&error.listen));
+            let in_use = error.cause.kind() == std::io::ErrorKind::AddrInUse;
+            if !(was_ours && in_use) || clock::monotonic_ms() >= until_ms {
+                return Err(error);
             }
-            Err(error) => {
-                self.log.line(LogLevel::Error, format_args!("{error}; the old configuration stays in force"));
-                match start::open_sources(&self.config, &self.paths) {
-                    Ok(sources) => self.sources = sources,
-                    Err(error) => {
-                        self.log.line(LogLevel::Error, format_args!("{error}; send SIGHUP when it is mended"))
-                    }
-                }
-                false
-            }
+            let _ = poll(&mut [], Some(RELEASE_STEP_MS));
         }
     }
 
@@ -600,11 +607,6 @@ impl Agent {
             }
         }
     }
-}
-
-/// The sources, wherever in the file they stand.
-fn without_lines(config: &Config) -> Vec<SyslogSource> {
-    config.sources.iter().map(|source| SyslogSource { line: 0, ..source.clone() }).collect()
 }
 
 /// What the upload child talks to. Only called in the child, which has done nothing yet and can do less from now on.

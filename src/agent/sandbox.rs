@@ -172,11 +172,11 @@ impl Sandbox {
         seccomp::narrow(if keeps_token { Role::Token } else { Role::Upload })
     }
 
-    /// Why this process may not do any more what a new configuration asks for; `None`: it may. `old`: the one in force, if the sources are
-    /// to be opened anew, those that stay too.
-    pub fn refusal(&self, new: &Config, old: Option<&Config>, settings: &Settings, paths: &Paths) -> Option<String> {
-        let opened = old.into_iter().flat_map(|old| old.sources.iter().chain(&new.sources));
-        let beyond = opened.map(|source| &source.listen).find(|listen| !may_open(listen, paths));
+    /// Why this process may not do any more what a new configuration asks for in place of the old; `None`: it may.
+    pub fn refusal(&self, new: &Config, old: &Config, settings: &Settings, paths: &Paths) -> Option<String> {
+        let stays = |listen: &Listen| old.sources.iter().any(|source| source.listen == *listen);
+        let mut opened = new.sources.iter().map(|source| &source.listen).filter(|listen| !stays(listen));
+        let beyond = opened.find(|listen| !may_open(listen, paths));
         if let Some(listen) = beyond {
             let what = start::describe(listen);
             return Some(format!("opening {what} wants root or a privilege, and the agent has given up both"));

@@ -138,6 +138,22 @@ pub enum Listen {
     UnixStream(String),
 }
 
+impl Listen {
+    /// Whether both can hardly be open at once: the same port, at whatever addresses, or the same path.
+    pub fn excludes(&self, other: &Listen) -> bool {
+        match (self, other) {
+            (Listen::Udp(_, port), Listen::Udp(_, other)) | (Listen::Tcp(_, port), Listen::Tcp(_, other)) => {
+                port == other
+            }
+            (
+                Listen::UnixDatagram(path) | Listen::UnixStream(path),
+                Listen::UnixDatagram(other) | Listen::UnixStream(other),
+            ) => path == other,
+            _ => false,
+        }
+    }
+}
+
 /// A `<match>` that takes records, or a `<store>` of one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {

@@ -2,7 +2,8 @@
 
 use super::framing::without_line_end;
 use super::{Datagrams, Received, Sink};
-use crate::limits::{DATAGRAM_BATCH, UDP_RECEIVE_BUFFER_BYTES};
+use crate::config::{Listen, SyslogSource};
+use crate::limits::{DATAGRAM_BATCH, MESSAGE_BYTES_MAX, UDP_RECEIVE_BUFFER_BYTES};
 use crate::record::Sender;
 use crate::sys::socket::{self, Batch, Datagram};
 use core::net::IpAddr;
@@ -22,6 +23,8 @@ const FLOOD_PER_SECOND: u64 = 600_000;
 /// One datagram socket.
 #[derive(Debug)]
 pub struct DatagramSource {
+    /// What it was opened for.
+    pub listen: Listen,
     socket: OwnedFd,
     is_udp: bool,
     limit: usize,
@@ -31,6 +34,8 @@ pub struct DatagramSource {
     peeked: Peeked,
     /// How long reads may be gathered; 0 for unix sockets, whose senders would be blocked after ten datagrams.
     pub gather_ms: u64,
+    /// What the receive buffer outlasts in a flood.
+    gather_ms_max: u64,
 }
 
 /// The front of a socket's queue, as [`Batch::discard`] wants it.
@@ -42,23 +47,33 @@ struct Peeked {
 
 impl DatagramSource {
     /// A UDP socket. The gathering is cut to what the receive buffer outlasts in a flood.
-    pub fn udp(address: IpAddr, port: u16, limit: usize, gather_ms: u64) -> io::Result<DatagramSource> {
+    pub fn udp(source: &SyslogSource, address: IpAddr, port: u16) -> io::Result<DatagramSource> {
         let socket = UdpSocket::bind((address, port))?;
         let buffer = socket::set_receive_buffer(&socket, UDP_RECEIVE_BUFFER_BYTES);
         let outlasts_ms = buffer as u64 * 1000 / (CHARGE_BYTES * FLOOD_PER_SECOND);
-        Ok(DatagramSource::new(socket.into(), true, limit, gather_ms.min(outlasts_ms)))
+        Ok(DatagramSource::new(source, socket.into(), true, outlasts_ms))
     }
 
     /// A unix datagram socket at a path, writable by every account as `/dev/log` is. A socket file that nobody listens
     /// on is replaced.
-    pub fn unix(path: &Path, limit: usize) -> io::Result<DatagramSource> {
+    pub fn unix(source: &SyslogSource, path: &Path) -> io::Result<DatagramSource> {
         let socket = bind_path(path, |path| UnixDatagram::bind(path), |path| UnixDatagram::unbound()?.connect(path))?;
-        Ok(DatagramSource::new(socket.into(), false, limit, 0))
+        Ok(DatagramSource::new(source, socket.into(), false, 0))
     }
 
-    fn new(socket: OwnedFd, is_udp: bool, limit: usize, gather_ms: u64) -> DatagramSource {
-        let peeks = socket::set_peeking(&socket);
-        DatagramSource { socket, is_udp, limit, peeks, peeked: Peeked::default(), gather_ms }
+    fn new(source: &SyslogSource, socket: OwnedFd, is_udp: bool, gather_ms_max: u64) -> DatagramSource {
+        let (listen, peeks) = (source.listen.clone(), socket::set_peeking(&socket));
+        let (limit, gather_ms) = (0, 0);
+        let peeked = Peeked::default();
+        let mut opened = DatagramSource { listen, socket, is_udp, limit, peeks, peeked, gather_ms, gather_ms_max };
+        opened.configure(source);
+        opened
+    }
+
+    /// Takes over what can change while the socket is open.
+    pub fn configure(&mut self, source: &SyslogSource) {
+        self.limit = source.message_bytes_max.clamp(1, MESSAGE_BYTES_MAX);
+        self.gather_ms = source.gather_ms.min(self.gather_ms_max);
     }
 
     /// What to poll for reading.

@@ -11,7 +11,7 @@ use crate::sys::socket::Batch;
 use alloc::vec::Vec;
 use std::io;
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 // Room to read streams into: a whole message and more, so that a long message costs few calls.
 const _: () = assert!(TURN_BYTES_MAX > 2 * framing::input_bytes_max(MESSAGE_BYTES_MAX));
@@ -87,37 +87,59 @@ impl Sources {
     }
 
     /// Opens every source, or says which one could not be.
-    pub fn open(configured: &[SyslogSource], place: impl Fn(&str) -> std::path::PathBuf) -> Result<Sources, OpenError> {
+    pub fn open(configured: &[SyslogSource], place: impl Fn(&str) -> PathBuf) -> Result<Sources, OpenError> {
         let mut sources = Sources::none();
-        for source in configured {
-            let opened = sources.open_one(source, &place);
-            opened.map_err(|cause| OpenError { listen: source.listen.clone(), line: source.line, cause })?;
-        }
+        let opened = Opened::missing_from(&sources, configured, place)?;
+        sources.add(opened);
         Ok(sources)
     }
 
-    fn open_one(&mut self, source: &SyslogSource, place: impl Fn(&str) -> std::path::PathBuf) -> io::Result<()> {
-        let limit = source.message_bytes_max.clamp(1, MESSAGE_BYTES_MAX);
-        let made_room = |path: &Path| path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        match &source.listen {
-            Listen::Udp(address, port) => {
-                self.datagrams.push(DatagramSource::udp(*address, *port, limit, source.gather_ms)?);
-            }
-            Listen::Tcp(address, port) => {
-                self.listeners.push(StreamSource::tcp(*address, *port, limit, source.gather_ms)?);
-            }
-            Listen::UnixDatagram(path) => {
-                let path = place(path);
-                made_room(&path)?;
-                self.datagrams.push(DatagramSource::unix(&path, limit)?);
-            }
-            Listen::UnixStream(path) => {
-                let path = place(path);
-                made_room(&path)?;
-                self.listeners.push(StreamSource::unix(&path, limit, source.gather_ms)?);
-            }
+    /// Opens what is configured now and was not before, and closes what is configured no more; what stays is not touched, nor are its
+    /// connections. If something cannot be opened, everything is as it was, but for sources that stood in the way of new ones: with the
+    /// old configuration, call again.
+    pub fn change(
+        &mut self,
+        configured: &[SyslogSource],
+        place: impl Fn(&str) -> PathBuf,
+        sink: &mut impl Sink,
+    ) -> Result<(), OpenError> {
+        let stays = |listen: &Listen| configured.iter().any(|source| source.listen == *listen);
+        let in_the_way = |listen: &Listen| configured.iter().any(|source| source.listen.excludes(listen));
+        self.close_those(|listen| !stays(listen) && in_the_way(listen), sink);
+        let opened = Opened::missing_from(self, configured, place)?;
+        self.close_those(|listen| !stays(listen), sink);
+        self.add(opened);
+        for source in configured {
+            self.datagrams
+                .iter_mut()
+                .filter(|open| open.listen == source.listen)
+                .for_each(|open| open.configure(source));
+            self.listeners
+                .iter_mut()
+                .filter(|open| open.listen == source.listen)
+                .for_each(|open| open.configure(source));
         }
         Ok(())
+    }
+
+    fn is_open(&self, listen: &Listen) -> bool {
+        self.datagrams.iter().any(|open| open.listen == *listen)
+            || self.listeners.iter().any(|open| open.listen == *listen)
+    }
+
+    fn add(&mut self, opened: Opened) {
+        self.datagrams.extend(opened.datagrams);
+        self.listeners.extend(opened.listeners);
+    }
+
+    /// Closes sources and their connections.
+    fn close_those(&mut self, chosen: impl Fn(&Listen) -> bool, sink: &mut impl Sink) {
+        self.tokens.clear(); // places move
+        self.datagrams.retain(|source| !chosen(&source.listen));
+        for listener in self.listeners.extract_if(.., |source| chosen(&source.listen)) {
+            let of_it = |connection: &mut Connection| connection.listener == listener.descriptor();
+            self.connections.extract_if(.., of_it).for_each(|mut connection| connection.give_up_partial(sink));
+        }
     }
 
     /// Adds what to poll for. [`Sources::turn`] must get these entries back, in this order.
@@ -237,6 +259,48 @@ impl Sources {
     }
 }
 
+/// Sockets that were opened and that nobody reads yet.
+#[derive(Default)]
+struct Opened {
+    datagrams: Vec<DatagramSource>,
+    listeners: Vec<StreamSource>,
+}
+
+impl Opened {
+    /// Opens those sources that are not open already.
+    fn missing_from(
+        open: &Sources,
+        configured: &[SyslogSource],
+        place: impl Fn(&str) -> PathBuf,
+    ) -> Result<Opened, OpenError> {
+        let mut opened = Opened::default();
+        for source in configured.iter().filter(|source| !open.is_open(&source.listen)) {
+            let done = opened.open(source, &place);
+            done.map_err(|cause| OpenError { listen: source.listen.clone(), line: source.line, cause })?;
+        }
+        Ok(opened)
+    }
+
+    fn open(&mut self, source: &SyslogSource, place: impl Fn(&str) -> PathBuf) -> io::Result<()> {
+        let made_room = |path: &Path| path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        match &source.listen {
+            Listen::Udp(address, port) => self.datagrams.push(DatagramSource::udp(source, *address, *port)?),
+            Listen::Tcp(address, port) => self.listeners.push(StreamSource::tcp(source, *address, *port)?),
+            Listen::UnixDatagram(path) => {
+                let path = place(path);
+                made_room(&path)?;
+                self.datagrams.push(DatagramSource::unix(source, &path)?);
+            }
+            Listen::UnixStream(path) => {
+                let path = place(path);
+                made_room(&path)?;
+                self.listeners.push(StreamSource::unix(source, &path)?);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl core::fmt::Debug for Sources {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter.write_str("Sources")
@@ -284,11 +348,14 @@ mod tests {
         }
     }
 
+    fn source(listen: Listen) -> SyslogSource {
+        SyslogSource { listen, message_bytes_max: 100, gather_ms: 0, line: 1 }
+    }
+
     #[test]
     fn datagrams_leave_their_socket_also_empty_ones() {
         let path = std::env::temp_dir().join(alloc::format!("omsd-sources-{}", std::process::id()));
-        let mut sources = Sources::none();
-        sources.datagrams.push(DatagramSource::unix(&path, 100).unwrap());
+        let mut sources = Sources::open(&[source(Listen::UnixDatagram("unused".into()))], |_| path.clone()).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
         let wanted = Wanted { gathered: true, streams: true, datagrams: Datagrams::All };
         let (mut counts, mut set) = (Counts::default(), Vec::new());

@@ -3,7 +3,8 @@
 use super::datagram::bind_path;
 use super::framing::{self, Framing};
 use super::{Received, Sink};
-use crate::limits::PARTIAL_IDLE_MS;
+use crate::config::{Listen, SyslogSource};
+use crate::limits::{MESSAGE_BYTES_MAX, PARTIAL_IDLE_MS};
 use crate::record::Sender;
 use crate::sys::socket;
 use alloc::vec::Vec;
@@ -20,6 +21,8 @@ const PARTIAL_BYTES_KEPT: usize = 4096;
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub struct StreamSource {
+    /// What it was opened for.
+    pub listen: Listen,
     listener: Listener,
     limit: usize,
     /// How long reads of its connections may be gathered.
@@ -34,17 +37,29 @@ enum Listener {
 
 impl StreamSource {
     /// A TCP listener.
-    pub fn tcp(address: IpAddr, port: u16, limit: usize, gather_ms: u64) -> io::Result<StreamSource> {
+    pub fn tcp(source: &SyslogSource, address: IpAddr, port: u16) -> io::Result<StreamSource> {
         let listener = TcpListener::bind((address, port))?;
         listener.set_nonblocking(true)?;
-        Ok(StreamSource { listener: Listener::Tcp(listener), limit, gather_ms })
+        Ok(StreamSource::new(source, Listener::Tcp(listener)))
     }
 
     /// A unix stream listener at a path, writable by every account. A socket file that nobody listens on is replaced.
-    pub fn unix(path: &Path, limit: usize, gather_ms: u64) -> io::Result<StreamSource> {
+    pub fn unix(source: &SyslogSource, path: &Path) -> io::Result<StreamSource> {
         let listener = bind_path(path, |path| UnixListener::bind(path), |path| UnixStream::connect(path).map(drop))?;
         listener.set_nonblocking(true)?;
-        Ok(StreamSource { listener: Listener::Unix(listener), limit, gather_ms })
+        Ok(StreamSource::new(source, Listener::Unix(listener)))
+    }
+
+    fn new(source: &SyslogSource, listener: Listener) -> StreamSource {
+        let mut opened = StreamSource { listen: source.listen.clone(), listener, limit: 0, gather_ms: 0 };
+        opened.configure(source);
+        opened
+    }
+
+    /// Takes over what can change while the socket is open, for connections to come.
+    pub fn configure(&mut self, source: &SyslogSource) {
+        self.limit = source.message_bytes_max.clamp(1, MESSAGE_BYTES_MAX);
+        self.gather_ms = source.gather_ms;
     }
 
     /// What to poll for reading.
@@ -65,6 +80,7 @@ impl StreamSource {
             Listener::Unix(listener) => (listener.accept()?.0.into(), Sender::Local),
         };
         Ok(Connection {
+            listener: self.descriptor(),
             socket,
             sender,
             limit: self.limit,
@@ -80,6 +96,8 @@ impl StreamSource {
 /// One accepted connection.
 #[derive(Debug)]
 pub struct Connection {
+    /// The listener's descriptor: it is closed with the listener.
+    pub listener: RawFd,
     socket: OwnedFd,
     sender: Sender,
     limit: usize,

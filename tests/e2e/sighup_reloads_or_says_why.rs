@@ -1,8 +1,8 @@
 //! The administrator edits the configuration and sends SIGHUP. A good one is taken over without a restart and without cutting connections that are still
 //! wanted; what needs a restart is said. A broken one, or one whose port is taken, is named and the daemon goes on with the old one.
 
-use crate::harness::{Omsd, Site, Source, udp_bound, wait_until};
-use std::io::Write;
+use crate::harness::{Omsd, Site, Source, udp_bound, udp_inode, wait_until};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 fn send(source: Source, text: &str) {
@@ -52,10 +52,67 @@ fn a_port_that_is_taken_leaves_the_old_configuration() {
     let old = Source::udp();
     site.configure(&[old], "");
     let omsd = site.start();
+    let socket = udp_inode(old.port());
     let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     site.configure(&[Source::Udp(taken.local_addr().expect("its address").port())], "");
     omsd.signal("HUP");
     omsd.wait_for_stderr("cannot listen");
+    expect_alive(&site, &omsd, old, "after");
+    assert_eq!(udp_inode(old.port()), socket, "it was never closed");
+}
+
+#[test]
+fn a_source_that_stays_is_not_closed_while_others_come_and_go() {
+    let site = Site::new();
+    let (stays, stays_too, goes) = (Source::udp(), Source::tcp(), Source::tcp());
+    site.configure(&[goes, stays, stays_too], "");
+    let omsd = site.start();
+    let connect = |source: Source| TcpStream::connect((Ipv4Addr::LOCALHOST, source.port())).expect("omsd listens");
+    let (mut kept, mut closed) = (connect(stays_too), connect(goes));
+    for stream in [&mut kept, &mut closed] {
+        stream.write_all(b"<13>Nov 22 20:00:00 web01 app: half ").expect("omsd reads");
+    }
+    expect_alive(&site, &omsd, stays, "before");
+    let socket = udp_inode(stays.port());
+    let comes = Source::udp();
+    site.configure(&[stays_too, comes, stays], "");
+    omsd.signal("HUP");
+    omsd.wait_for_stderr("configuration reloaded");
+    assert_eq!(closed.read(&mut [0]).expect("the end of the connection"), 0);
+    kept.write_all(b"and half\n").expect("the connection is still there");
+    site.wait("both messages", |seen| {
+        ["half and half", "half "].iter().all(|text| seen.messages().any(|message| message == *text))
+    });
+    expect_alive(&site, &omsd, comes, "after");
+    assert_eq!(udp_inode(stays.port()), socket);
+}
+
+#[test]
+fn a_port_that_is_kept_may_change_its_address() {
+    let site = Site::new();
+    let source = Source::udp();
+    site.configure(&[source], "");
+    let omsd = site.start();
+    let text = std::fs::read_to_string(site.conf()).expect("the configuration");
+    std::fs::write(site.conf(), text.replace("bind 127.0.0.1", "bind 0.0.0.0")).expect("it is written");
+    omsd.signal("HUP");
+    omsd.wait_for_stderr("configuration reloaded");
+    expect_alive(&site, &omsd, source, "after");
+}
+
+#[test]
+fn what_stood_in_the_way_of_a_new_source_is_open_again_if_another_cannot_be_opened() {
+    let site = Site::new();
+    let old = Source::udp();
+    site.configure(&[old], "");
+    let omsd = site.start();
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    site.configure(&[old, Source::Udp(taken.local_addr().expect("its address").port())], "");
+    let text = std::fs::read_to_string(site.conf()).expect("the configuration");
+    let wider = text.replacen("bind 127.0.0.1", "bind 0.0.0.0", 1);
+    std::fs::write(site.conf(), wider).expect("it is written");
+    omsd.signal("HUP");
+    omsd.wait_for_stderr("the old configuration stays in force");
     wait_until("the old port is open again", || udp_bound(old.port()));
     expect_alive(&site, &omsd, old, "after");
 }

@@ -89,28 +89,33 @@ pub fn free_port() -> u16 {
     let start = std::process::id() * 151;
     let next = || FIRST + start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
     let mut ports = std::iter::repeat_with(next).take(COUNT as usize).map(|port| u16::try_from(port).expect("a port"));
-    let in_use = |port| sockets(&["tcp", "tcp6", "udp", "udp6"]).any(|(local, _)| local == port);
+    let in_use = |port| sockets(&["tcp", "tcp6", "udp", "udp6"]).any(|(local, ..)| local == port);
     ports.find(|&port| !in_use(port)).expect("a port is free")
 }
 
 /// Whether somebody listens on this TCP port.
 pub fn tcp_listens(port: u16) -> bool {
     const LISTEN: &str = "0A";
-    sockets(&["tcp", "tcp6"]).any(|(local, state)| local == port && state == LISTEN)
+    sockets(&["tcp", "tcp6"]).any(|(local, state, _)| local == port && state == LISTEN)
 }
 
 /// Whether somebody has bound this UDP port.
 pub fn udp_bound(port: u16) -> bool {
-    sockets(&["udp", "udp6"]).any(|(local, _)| local == port)
+    udp_inode(port).is_some()
 }
 
-/// Local port and state of every socket in these tables. Source: proc_pid_net(5).
-fn sockets(tables: &'static [&'static str]) -> impl Iterator<Item = (u16, String)> {
+/// The number of the socket that this UDP port is bound to.
+pub fn udp_inode(port: u16) -> Option<String> {
+    sockets(&["udp", "udp6"]).find(|(local, ..)| *local == port).map(|(_, _, inode)| inode)
+}
+
+/// Local port, state and inode of every socket in these tables. Source: proc_pid_net(5).
+fn sockets(tables: &'static [&'static str]) -> impl Iterator<Item = (u16, String, String)> {
     let text = |table: &&str| std::fs::read_to_string(format!("/proc/self/net/{table}")).unwrap_or_default();
     let lines = |text: String| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     tables.iter().map(text).flat_map(lines).filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let local = words.next()?.rsplit_once(':')?.1.to_owned();
-        Some((u16::from_str_radix(&local, 16).ok()?, words.nth(1)?.to_owned()))
+        Some((u16::from_str_radix(&local, 16).ok()?, words.nth(1)?.to_owned(), words.nth(5)?.to_owned()))
     })
 }
