@@ -61,6 +61,12 @@ fn and_can_do_no_more_than_that() {
         "wants root or a privilege, and the agent has given up both; restart it; the old one stays in force",
     );
     assert!(udp_bound(port), "the port that is open stays so");
+
+    let for_everybody = Source::udp();
+    site.configure(&[Source::Udp(port), for_everybody], "");
+    omsd.signal("HUP");
+    omsd.wait_for_stderr("configuration reloaded");
+    assert!(udp_bound(port) && udp_bound(for_everybody.port()));
 }
 
 #[test]
