@@ -71,9 +71,10 @@ fn next_key(value: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
         let equals = from + unescaped(&value[from..], b'=')?;
-        let start = value[..equals].iter().rposition(|byte| byte.is_ascii_whitespace()).map(|space| space + 1);
+        // Not further back: no key has an `=` in it, and a value of nothing else would be looked at from its start for each.
+        let blank = value[from..equals].iter().rposition(|byte| byte.is_ascii_whitespace());
         let fine = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'[' | b']');
-        match start {
+        match blank.map(|blank| from + blank + 1) {
             Some(start) if start < equals && value[start..equals].iter().all(fine) => return Some(start),
             _ => from = equals + 1, // an `=` that should have been escaped
         }
@@ -336,8 +337,22 @@ mod tests {
             ["a", "b", "c", "d", "e", "5"],
             &[("request", "http://x/?a=b&c=d"), ("msg", ""), ("out", "")],
         );
+        check(
+            "CEF:0|a|b|c|d|e|5|msg=a=b c =d e$=f act=g",
+            ["a", "b", "c", "d", "e", "5"],
+            &[("msg", "a=b c =d e$=f"), ("act", "g")],
+        );
         check("0|a|b|c|d|e|5|no pairs", ["a", "b", "c", "d", "e", "5"], &[]);
         check("0|a|b|c|d|e|5|ad.x[0]=1 \\=", ["a", "b", "c", "d", "e", "5"], &[("ad.x[0]", "1 =")]);
+    }
+
+    #[test]
+    fn a_chunk_of_events_of_nothing_but_equals_signs_is_read_at_once() {
+        // A step for each pair of them would keep this busy for an hour.
+        let extension = [b"a".as_slice(), &[b'='; crate::limits::MESSAGE_BYTES_MAX]].concat();
+        for _ in 0..crate::limits::CHUNK_BYTES_MAX / extension.len() {
+            assert_eq!(pairs(&extension).count(), 1);
+        }
     }
 
     #[test]
