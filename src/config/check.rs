@@ -13,6 +13,7 @@ use super::{
 use crate::limits::{
     CONFIG_PATTERN_BYTES_MAX, CONFIG_TAG_BYTES_MAX, DESTINATIONS_MAX, SOURCES_MAX, TOPOLOGY_MS_DEFAULT,
 };
+use crate::syslog::{FACILITIES, SEVERITIES};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -20,13 +21,6 @@ use core::net::{IpAddr, Ipv4Addr};
 
 mod azure;
 mod perf;
-
-/// Facilities and severities as they stand in a tag, in the order of their numbers. Source: the original's syslog input.
-const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
-    "audit", "alert", "at", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
-const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
 
 /// The configuration that a tree stands for. What is wrong goes into the report; `None` if nothing can be made of it.
 pub fn config(root: &Section, report: &mut Report) -> Option<Config> {

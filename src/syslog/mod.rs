@@ -11,7 +11,7 @@ mod rfc3164;
 mod rfc5424;
 
 pub use civil::{CivilTime, date_from_days, with_nearest_year};
-pub use pri::Pri;
+pub use pri::{FACILITIES, Pri, SEVERITIES};
 
 /// One message; every part borrows from the bytes it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

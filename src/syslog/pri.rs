@@ -10,22 +10,25 @@ impl Pri {
     /// Facility user, severity notice: what a message without a PRI is taken for. Source: RFC 3164 section 4.3.3.
     pub const DEFAULT: Pri = Pri(13);
 
-    /// The facility's name in a record. Source: the original's names; those of 12 to 15 are not the usual ones.
+    /// The facility's name.
     pub fn facility(self) -> &'static str {
-        const NAMES: [&str; 24] = [
-            "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
-            "ntp", "audit", "alert", "at", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
-            "local7",
-        ];
-        NAMES[usize::from(self.0 >> 3)]
+        FACILITIES[usize::from(self.0 >> 3)]
     }
 
-    /// The severity's name in a record, most severe first. Source: the original's names.
+    /// The severity's name.
     pub fn severity(self) -> &'static str {
-        const NAMES: [&str; 8] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
-        NAMES[usize::from(self.0 & 7)]
+        SEVERITIES[usize::from(self.0 & 7)]
     }
 }
+
+/// Facilities as they stand in a record and in a tag, in the order of their numbers. Source: the original's names; those of 12 to
+/// 15 are not the usual ones.
+pub static FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "at", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+/// Severities, likewise: the most severe first.
+pub static SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
 
 /// Splits `<PRI>` off the front. `None`: there is none, or it is malformed or above 191.
 pub fn split(bytes: &[u8]) -> Option<(Pri, &[u8])> {
