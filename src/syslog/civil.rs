@@ -57,6 +57,25 @@ pub fn with_nearest_year(time: CivilTime, near_unix_s: i64) -> CivilTime {
         .unwrap_or(first)
 }
 
+/// The month, 1 to 12, by the first three letters of its English name, in either case.
+pub fn month_named(name: [u8; 3]) -> Option<u8> {
+    Some(match &name.map(|byte| byte.to_ascii_lowercase()) {
+        b"jan" => 1,
+        b"feb" => 2,
+        b"mar" => 3,
+        b"apr" => 4,
+        b"may" => 5,
+        b"jun" => 6,
+        b"jul" => 7,
+        b"aug" => 8,
+        b"sep" => 9,
+        b"oct" => 10,
+        b"nov" => 11,
+        b"dec" => 12,
+        _ => return None,
+    })
+}
+
 /// Days from 1970-01-01 to a date; negative before it.
 ///
 /// Years are counted from March, so that a leap day is the last of its year: the months from March on then start

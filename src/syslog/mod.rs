@@ -10,7 +10,7 @@ mod pri;
 mod rfc3164;
 mod rfc5424;
 
-pub use civil::{CivilTime, date_from_days, with_nearest_year};
+pub use civil::{CivilTime, date_from_days, month_named, with_nearest_year};
 pub use pri::{FACILITIES, Pri, SEVERITIES};
 
 /// One message; every part borrows from the bytes it was read from.

@@ -3,7 +3,7 @@
 //! The RFC describes practice and forbids nothing, so shape decides. In front of the text everything is optional; what does
 //! not look like a part belongs to the text.
 
-use super::{CivilTime, Message, Pri, Timestamp, after, digits, iso8601, token, without_leading_spaces};
+use super::{CivilTime, Message, Pri, Timestamp, after, digits, iso8601, month_named, token, without_leading_spaces};
 use core::net::Ipv6Addr;
 
 /// Takes apart what follows the PRI. Without a time at its start all of it is text (RFC 3164 section 4.3.2).
@@ -42,7 +42,8 @@ fn timestamp(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
 
 /// `Mmm dd hh:mm:ss`, `Mmm dd yyyy hh:mm:ss`, `Mmm dd hh:mm:ss yyyy` and `Mmm dd hh:mm:ss ZONE yyyy`.
 fn month_first(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
-    let (month, rest) = month(bytes)?;
+    let (name, rest) = bytes.split_first_chunk()?;
+    let month = month_named(*name)?.into();
     let (day, rest) = digits(without_leading_spaces(after(b' ', rest)?), 1, 2)?;
     let rest = without_leading_spaces(after(b' ', rest)?);
     let (year, rest) = match year(rest) {
@@ -78,26 +79,6 @@ fn year(bytes: &[u8]) -> Option<(i32, &[u8])> {
     let (year, rest) = digits(bytes, 4, 4)?;
     let is_year = (1970..=2199).contains(&year) && matches!(rest, [] | [b' ', ..]);
     is_year.then_some((i32::try_from(year).ok()?, rest))
-}
-
-fn month(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let (name, rest) = bytes.split_first_chunk::<3>()?;
-    let month = match &name.map(|byte| byte.to_ascii_lowercase()) {
-        b"jan" => 1,
-        b"feb" => 2,
-        b"mar" => 3,
-        b"apr" => 4,
-        b"may" => 5,
-        b"jun" => 6,
-        b"jul" => 7,
-        b"aug" => 8,
-        b"sep" => 9,
-        b"oct" => 10,
-        b"nov" => 11,
-        b"dec" => 12,
-        _ => return None,
-    };
-    Some((month, rest))
 }
 
 /// Whether a first word is a tag and not a host: `word:`, `word[pid]` or `word[pid]:…`.

@@ -9,7 +9,7 @@ use ureq::http::{Response, header};
 
 use crate::limits::{ANSWER_BODY_BYTES_MAX, RETRY_MS_MAX};
 use crate::sys::clock;
-use crate::syslog::CivilTime;
+use crate::syslog::{CivilTime, month_named};
 
 /// An answer, bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub fn unix_from_http_date(text: &str) -> Option<i64> {
     let mut next = || fields.next();
     let time = CivilTime {
         day: number(next()?, 1, 31)?,
-        month: month(next()?)?,
+        month: month_named(next()?.as_bytes().try_into().ok()?)?,
         year: number(next()?, 1970, 9999)?,
         hour: number(next()?, 0, 23)?,
         minute: number(next()?, 0, 59)?,
@@ -81,11 +81,6 @@ pub fn unix_from_http_date(text: &str) -> Option<i64> {
         us: 0,
     };
     (next()? == "GMT" && next().is_none()).then(|| time.unix_s_as_utc())
-}
-
-fn month(name: &str) -> Option<u8> {
-    const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    (1..).zip(NAMES).find_map(|(month, known)| (known == name).then_some(month))
 }
 
 fn number<N: FromStr + PartialOrd>(text: &str, least: N, most: N) -> Option<N> {
