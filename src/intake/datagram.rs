@@ -1,11 +1,11 @@
 //! UDP and unix datagram sockets: one datagram, one message.
 
-use super::framing::without_line_end;
 use super::{Datagrams, Received, Sink};
 use crate::config::{Listen, SyslogSource};
 use crate::limits::{DATAGRAM_BATCH, MESSAGE_BYTES_MAX, UDP_RECEIVE_BUFFER_BYTES};
 use crate::record::Sender;
 use crate::sys::socket::{self, Batch, Datagram};
+use crate::syslog::without_line_end;
 use core::net::IpAddr;
 use std::fs;
 use std::io;

@@ -5,6 +5,8 @@
 //! | octet counting | `LENGTH SP MESSAGE` | the rest of LENGTH is skipped | read up to the next newline, counted |
 //! | non-transparent | `MESSAGE LF` | the rest up to the newline is skipped | cannot be |
 
+use crate::syslog::without_line_end;
+
 /// Digits of a length that we believe: ten million bytes and more are no message.
 const LENGTH_DIGITS_MAX: usize = 7;
 
@@ -179,12 +181,6 @@ fn skip_line<'a>(framing: &mut Framing, input: &[u8]) -> Split<'a> {
         }
         None => Split::skipped(input.len()),
     }
-}
-
-/// The bytes without the CR, LF or NUL that senders put behind a message.
-pub fn without_line_end(message: &[u8]) -> &[u8] {
-    let end = message.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0)).map_or(0, |last| last + 1);
-    &message[..end]
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ pub fn parse(bytes: &[u8]) -> Message<'_> {
     rfc5424::parse(pri, rest).unwrap_or_else(|| rfc3164::parse(pri, rest))
 }
 
-fn without_line_end(mut bytes: &[u8]) -> &[u8] {
+/// The bytes without the CR, LF or NUL that senders put behind a message.
+pub fn without_line_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b'\n' | b'\r' | 0] = bytes {
         bytes = rest;
     }

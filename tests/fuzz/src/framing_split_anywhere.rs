@@ -3,7 +3,8 @@
 
 use crate::input::Input;
 use crate::mutate::Random;
-use omsd::intake::framing::{Framing, Split, input_bytes_max, last_message, next_message, without_line_end};
+use omsd::intake::framing::{Framing, Split, input_bytes_max, last_message, next_message};
+use omsd::syslog::without_line_end;
 
 /// What streams are made of.
 pub const WORDS: &[&[u8]] = &[
