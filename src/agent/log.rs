@@ -69,7 +69,7 @@ impl Log {
         if level > self.level {
             return;
         }
-        let mut line = stamp(i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0));
+        let mut line = stamp(clock::wall_s());
         // Writing to a String cannot fail; a log that nobody takes is no reason to stop.
         let _ = writeln!(line, " [{}]: {text}", name(level));
         let _ = match &self.file {

@@ -182,7 +182,7 @@ impl Agent {
         if kept.is_ok() {
             self.remember(&self.paths.once(), &memory.text());
         }
-        let is_set = clock_is_set(i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0));
+        let is_set = clock_is_set(clock::wall_s());
         if go_on && is_set {
             go_on = self.sleep_until(clock::monotonic_ms() + budget.spread_ms(&self.agent_id()), &mut signals);
         }

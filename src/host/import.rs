@@ -353,7 +353,7 @@ impl Files for OneFile<'_> {
 impl Found {
     /// What is odd about certificates and keys, but no reason to leave them.
     fn note_identities(&mut self) {
-        let now_unix_s = i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0);
+        let now_unix_s = clock::wall_s();
         for workspace in &self.workspaces {
             let Workspace { id, pair, .. } = workspace;
             match expiry_unix_s(&pair.certificate_pem) {

@@ -339,7 +339,7 @@ fn renew(
         return Err(Trouble::NoEndpoint);
     }
     let subject = Subject { workspace_id: &conf.workspace_id, agent_guid: &conf.agent_guid };
-    let now_unix_s = i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0);
+    let now_unix_s = clock::wall_s();
     pair.beside().probe()?;
     let new = Certificate::generate(subject, now_unix_s).map_err(Trouble::Internal)?;
     pair.beside().store(&new)?;

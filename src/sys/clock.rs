@@ -10,6 +10,11 @@ pub fn wall_us() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
 }
 
+/// The same in whole seconds.
+pub fn wall_s() -> i64 {
+    i64::try_from(wall_us() / 1_000_000).unwrap_or(0)
+}
+
 /// Milliseconds since some moment before the program's start; never runs backwards, stands still while the host sleeps.
 /// Source: clock_gettime(2), `CLOCK_MONOTONIC`.
 pub fn monotonic_ms() -> u64 {

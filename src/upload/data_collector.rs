@@ -55,7 +55,7 @@ impl Door for Collector {
     }
 
     fn post(&mut self, stream: Stream, body: &[u8]) -> Outcome {
-        let now_unix_s = i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0);
+        let now_unix_s = clock::wall_s();
         if !clock_is_set(now_unix_s) {
             return Outcome::new(Verdict::Later, oms::CLOCK_NOT_SET.to_owned());
         }

@@ -102,7 +102,7 @@ impl Destination for Oms {
     }
 
     fn deliver(&mut self) -> Outcome {
-        let now_unix_s = i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0);
+        let now_unix_s = clock::wall_s();
         let mut outcome = self.post(now_unix_s);
         outcome.records = self.body.records();
         outcome.body_bytes = self.body.body_bytes();

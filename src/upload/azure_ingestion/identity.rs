@@ -94,10 +94,6 @@ fn later(reason: String) -> Outcome {
     Outcome::new(Verdict::Later, reason)
 }
 
-fn now_unix_s() -> i64 {
-    i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0)
-}
-
 fn token_url(authority: &str, tenant: &str) -> String {
     format!("{authority}/{tenant}/oauth2/v2.0/token")
 }
@@ -126,7 +122,7 @@ fn post(client: &Client, authority: &str, tenant: &str, mut form: String, advice
         client.post_within(&token_url(authority, tenant), &headers, form.as_bytes(), crate::limits::TOKEN_MS_MAX);
     sys::wipe_string(&mut form);
     let mut answer = answer.map_err(|error| later(format!("no token: {authority}: {error}")))?;
-    let now_unix_s = now_unix_s();
+    let now_unix_s = clock::wall_s();
     let given = parse(&answer.body, now_unix_s).filter(|_| answer.status == 200);
     let refused = refusal(answer.status, &answer.body, authority, if answer.status < 300 { NO_TOKEN } else { advice });
     sys::wipe(&mut answer.body);
@@ -189,7 +185,7 @@ fn assertion(settings: &AzureIngestion, certificate: &str, key: &str) -> Result<
     text.put(b"\"}");
     let mut signed = URL_SAFE_NO_PAD.encode(text.as_bytes());
     signed.push('.');
-    URL_SAFE_NO_PAD.encode_string(claims(settings, &app.tenant, &app.client, now_unix_s()).as_bytes(), &mut signed);
+    URL_SAFE_NO_PAD.encode_string(claims(settings, &app.tenant, &app.client, clock::wall_s()).as_bytes(), &mut signed);
     let mut key_pem = read_private(key, IDENTITY_BYTES_MAX)?;
     let signature = sign_ps256(&key_pem, signed.as_bytes());
     sys::wipe(&mut key_pem);
@@ -251,7 +247,7 @@ fn no_metadata(endpoint: &Nearby, error: &str) -> String {
 }
 
 fn given(endpoint: &Nearby, mut answer: metadata::Answer, advice: &str) -> Result<Given, Outcome> {
-    let given = parse(&answer.body, now_unix_s()).filter(|_| answer.status == 200);
+    let given = parse(&answer.body, clock::wall_s()).filter(|_| answer.status == 200);
     let refused = refusal(
         answer.status,
         &answer.body,

@@ -30,7 +30,7 @@ impl Answer {
     pub(super) fn read(mut response: Response<Body>) -> Answer {
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let date_unix_s = text(header::DATE).and_then(unix_from_http_date);
-        let now_unix_s = date_unix_s.unwrap_or_else(|| i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0));
+        let now_unix_s = date_unix_s.unwrap_or_else(clock::wall_s);
         let retry_after_s = text(header::RETRY_AFTER).and_then(|value| retry_after_s(value, now_unix_s));
         let status = response.status().as_u16();
         Answer { status, retry_after_s, date_unix_s, body: read_body(response.body_mut()) }
