@@ -106,7 +106,7 @@ impl fmt::Display for Refused {
 /// The account that root becomes: that of the state directory, if there is one and it is not root's own.
 pub fn account(paths: &Paths) -> Option<Account> {
     let owner = Account::owner_of(&paths.state()).ok()?;
-    (privilege::user() == 0 && !owner.is_root()).then_some(owner)
+    (privilege::is_root() && !owner.is_root()).then_some(owner)
 }
 
 /// Enters the sandbox that the configuration asks for, as `account`, if there is one. `ring`: the ring file.

@@ -3,7 +3,7 @@
 use super::manifest::{Entry, Manifest};
 use super::work::Work;
 use super::{HostError, ask, at, is_live, program, run};
-use crate::sys::process;
+use crate::sys::privilege;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -57,7 +57,7 @@ pub fn provide(work: &mut Work, wanted: Option<&str>) -> Result<Account, HostErr
     let owner = fs::metadata(work.place(super::STATE)).map(|found| (found.uid(), found.gid()));
     let name = match (wanted, owner) {
         (Some(wanted), _) => wanted.to_owned(),
-        (None, Ok((uid @ 1.., gid))) if process::is_root() => format!("{uid}:{gid}"),
+        (None, Ok((uid @ 1.., gid))) if privilege::is_root() => format!("{uid}:{gid}"),
         _ => NAME.to_owned(),
     };
     if let Some(account) = find(&root, &name) {

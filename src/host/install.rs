@@ -8,7 +8,7 @@ use super::service;
 use super::work::{Work, Wrote, read_file};
 use super::{CONFIGURATION, HostError, PREFIX, PROGRAM, STATE, at, is_live};
 use crate::agent::paths;
-use crate::sys::{filesystem, process};
+use crate::sys::{filesystem, privilege, process};
 use crate::upload::guid::is_guid;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -39,7 +39,7 @@ const SAMPLE: &str = include_str!("../../conf/omsd.conf");
 /// Installs, or upgrades what is installed.
 pub fn install(wish: &Wish) -> Result<(), HostError> {
     let is_live = is_live(&wish.root);
-    if is_live && !process::is_root() {
+    if is_live && !privilege::is_root() {
         return Err(HostError::NotRoot);
     }
     if !wish.root.is_dir() {

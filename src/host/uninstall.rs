@@ -5,7 +5,7 @@ use super::work::read_file;
 use super::{CONFIGURATION, HostError, PREFIX, PROGRAM, STATE, account, at, forward, init, is_live, run, service};
 use crate::agent::paths;
 use crate::crypto::sha256_hex;
-use crate::sys::process;
+use crate::sys::privilege;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -38,7 +38,7 @@ struct Removal {
 /// Removes the installation. `Ok(false)`: something is left that should not be; it was named.
 pub fn uninstall(wish: &Wish) -> Result<bool, HostError> {
     let is_live = is_live(&wish.root);
-    if is_live && !process::is_root() {
+    if is_live && !privilege::is_root() {
         return Err(HostError::NotRoot);
     }
     let manifest = Manifest::load(&wish.root).map_err(at(&wish.root.join("etc/opt/omsd/manifest")))?;

@@ -5,7 +5,7 @@ use super::manifest::{Entry, Manifest};
 use super::{HostError, at, is_live, run};
 use crate::crypto::sha256_hex;
 use crate::sys::file::write_atomically;
-use crate::sys::process;
+use crate::sys::{privilege, process};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use std::fs::{self, DirBuilder};
@@ -126,7 +126,7 @@ impl Work {
             return Ok(());
         }
         DirBuilder::new().mode(mode).create(&place).map_err(at(&place))?;
-        if process::is_root() { chown(&place, owner.uid, owner.gid).map_err(at(&place)) } else { Ok(()) }
+        if privilege::is_root() { chown(&place, owner.uid, owner.gid).map_err(at(&place)) } else { Ok(()) }
     }
 
     fn directory_of(&mut self, path: &str) -> Result<(), HostError> {
@@ -185,7 +185,7 @@ impl Work {
     /// Gives what is root's to the account: this directory and what is in it, the directory last. One that is the account's already stays
     /// as it is, since the account could have put there what is not its own.
     pub fn hand_over(&self, path: &Path, owner: &Account) -> Result<(), HostError> {
-        let (Some(uid), Some(gid), false) = (owner.uid, owner.gid, self.is_dry || !process::is_root()) else {
+        let (Some(uid), Some(gid), false) = (owner.uid, owner.gid, self.is_dry || !privilege::is_root()) else {
             return Ok(());
         };
         let found = fs::symlink_metadata(path).map_err(at(path))?;
@@ -206,7 +206,7 @@ impl Work {
     pub fn let_group(&self, path: &str, owner: &Account) -> Result<(), HostError> {
         let place = self.place(path);
         let is_roots = fs::symlink_metadata(&place).is_ok_and(|found| (found.uid(), found.gid()) == (0, 0));
-        if self.is_dry || !process::is_root() || !is_roots {
+        if self.is_dry || !privilege::is_root() || !is_roots {
             return Ok(());
         }
         lchown(&place, None, owner.gid).map_err(at(&place))

@@ -154,7 +154,7 @@ impl Directory {
     pub fn store_proxy(&self, setting: &str) -> Result<()> {
         let path = self.proxy_conf();
         if !setting.is_empty() {
-            let mode = if sys::process::is_root() { PROXY_MODE_OF_ROOT } else { PROXY_MODE };
+            let mode = if sys::privilege::is_root() { PROXY_MODE_OF_ROOT } else { PROXY_MODE };
             return write(&path, setting, mode);
         }
         match fs::remove_file(&path) {
@@ -422,7 +422,7 @@ pub(crate) mod tests {
             assert_eq!(mode(file), expected, "{file}");
             assert_eq!(mode(&format!("{FIRST}/{file}")), expected, "{file}");
         }
-        assert_eq!(mode("proxy.conf"), if sys::process::is_root() { 0o640 } else { 0o600 });
+        assert_eq!(mode("proxy.conf"), if sys::privilege::is_root() { 0o640 } else { 0o600 });
         assert_eq!(fs::read_link(base.join("conf")).unwrap(), Path::new(FIRST).join("conf"));
         assert_eq!(fs::read_link(base.join("certs")).unwrap(), Path::new(FIRST).join("certs"));
         assert_eq!(fs::read_dir(&base).unwrap().count(), 4, "something was left behind");

@@ -37,6 +37,11 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
+    user() == 0
+}
+
 /// Whether this process may make and remove files in a directory.
 pub fn may_write(directory: &Path) -> bool {
     let Ok(path) = CString::new(directory.as_os_str().as_bytes()) else { return false };

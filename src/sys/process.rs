@@ -232,12 +232,6 @@ pub fn yield_priority(steps: c_int) {
     unsafe { libc::nice(steps) };
 }
 
-/// Whether this process may do what only root may.
-pub fn is_root() -> bool {
-    // SAFETY: geteuid cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
-
 /// The file that this process runs. Without /proc, the path that it was started by. Source: proc_pid_exe(5), getauxval(3).
 pub fn program() -> io::Result<PathBuf> {
     std::env::current_exe().or_else(|error| {

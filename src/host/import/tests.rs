@@ -120,7 +120,7 @@ fn identity_proxy_and_configuration_are_taken_over_and_given_back() {
     assert_eq!((known.conf.agent_guid.as_str(), &known.pair.key_pem), (AGENT, &pair().key_pem));
     assert_eq!(identity::list(&host.root.0).len(), 1);
     assert!(host.ours("certs/oms.key").exists(), "it is the primary one");
-    let proxy_mode = if crate::sys::process::is_root() { 0o640 } else { 0o600 };
+    let proxy_mode = if crate::sys::privilege::is_root() { 0o640 } else { 0o600 };
     for (name, mode) in [("certs/oms.key", 0o600), ("certs/", 0o700), ("proxy.conf", proxy_mode), ("omsd.conf", 0o644)]
     {
         assert_eq!(fs::metadata(host.ours(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
