@@ -31,9 +31,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where the original keeps its configuration, below the root.
@@ -247,7 +247,7 @@ fn open(path: &Path) -> io::Result<File> {
     let is_plain =
         |metadata: Metadata| metadata.is_file().then_some(()).ok_or(io::Error::from(ErrorKind::InvalidInput));
     is_plain(fs::symlink_metadata(path)?)?;
-    let file = OpenOptions::new().read(true).custom_flags(file::NO_FOLLOW | file::NO_WAIT).open(path)?;
+    let file = file::open_to_look(path)?;
     is_plain(file.metadata()?)?;
     Ok(file)
 }

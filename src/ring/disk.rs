@@ -44,7 +44,7 @@ pub fn open(path: &Path, file_bytes: u64, now_us: u64) -> Result<(DiskRing, Open
 
 /// Opens a ring file to look at it. It may be in use.
 pub fn open_read_only(path: &Path) -> io::Result<DiskFile> {
-    Ok(DiskFile { file: OpenOptions::new().read(true).custom_flags(sys::file::NO_FOLLOW).open(path)? })
+    Ok(DiskFile { file: sys::file::open_to_look(path)? })
 }
 
 /// Moves a file that is no readable ring out of the way, to `NAME.damaged` beside it, in place of what was set aside

@@ -63,9 +63,6 @@ pub fn own_like(path: &Path, other: &Path) {
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last part of the path is an error. Source: open(2).
 pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
 
-/// Likewise: a pipe that nobody writes to is opened all the same. Source: open(2).
-pub const NO_WAIT: i32 = libc::O_NONBLOCK;
-
 /// Makes the file at least this long and claims the space, so that writing into it later does not fail for want of
 /// room. Where the file system cannot claim it, zeros are written instead. Source: posix_fallocate(3).
 pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
@@ -92,8 +89,8 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file that is to be locked, makes it if it is not there, for the owner of its directory. A symbolic link is an error. Its descriptor is closed on exec, also by
-/// kernels that know no flag for that at open(2).
+/// Opens a file that is to be locked, makes it if it is not there, for the owner of its directory. A symbolic link is an error. Its
+/// descriptor is closed on exec, also by kernels that know no flag for that at open(2).
 pub fn open_to_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options

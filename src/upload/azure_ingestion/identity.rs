@@ -271,11 +271,7 @@ fn read_challenge(challenge: &str, directory: &str) -> Result<String, String> {
     let trouble = |what: &dyn core::fmt::Display| {
         format!("no token: {path}: {what}; omsd must be root or in the group himds to read it")
     };
-    let open = || {
-        use std::os::unix::fs::OpenOptionsExt;
-        std::fs::OpenOptions::new().read(true).custom_flags(sys::file::NO_FOLLOW).open(&path)
-    };
-    let file = open().map_err(|error| trouble(&error))?;
+    let file = sys::file::open_to_look(Path::new(&path)).map_err(|error| trouble(&error))?;
     let found = file.metadata().map_err(|error| trouble(&error))?;
     let owner = std::fs::metadata(directory).map_err(|error| trouble(&error))?.uid();
     if !found.is_file() || (found.uid() != 0 && found.uid() != owner) {

@@ -12,9 +12,9 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::identity;
@@ -176,7 +176,7 @@ impl Keeper {
     }
 
     fn load(&self) -> Option<Held> {
-        let file = OpenOptions::new().read(true).custom_flags(file::NO_FOLLOW).open(&self.file).ok()?;
+        let file = file::open_to_look(&self.file).ok()?;
         // Whoever else could have written it could send our records elsewhere in our name.
         if !file.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o077 == 0) {
             return None;
