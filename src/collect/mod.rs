@@ -151,8 +151,8 @@ impl Object {
 /// Takes what one sample of one object found.
 pub trait Sink {
     /// One instance, in the order of the wire; `values` in the order of [`Object::counters`], at least one of them known.
-    /// `None`: not known now, and no part of the record. A value is finite and not negative; from 100,000 up it is whole, so that six significant digits
-    /// say all of a fraction. A name may hold any bytes, and two instances may have the same.
+    /// `None`: not known now, and no part of the record. A value is finite and not negative; from 100,000 up it is whole, so that
+    /// six significant digits say all of a fraction. A name may hold any bytes, and two instances may have the same.
     fn instance(&mut self, name: &[u8], values: &[Option<f64>]);
 }
 

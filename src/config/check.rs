@@ -619,8 +619,8 @@ struct Router<'p> {
 }
 
 impl<'p> Router<'p> {
-    /// The targets of the records that these outputs take, as bits; the first for a kind that there is none of. A record does not say which source it is from, so all of one kind
-    /// have the same.
+    /// The targets of the records that these outputs take, as bits; the first for a kind that there is none of. A record does not
+    /// say which source it is from, so all of one kind have the same.
     fn route(&mut self, taking: &[usize], what: &str, report: &mut Report) -> u8 {
         let mut first = None;
         for &index in taking {

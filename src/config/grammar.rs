@@ -454,7 +454,6 @@ impl<'a> Text<'a> {
 
     /// What stands behind a backslash in double quotes: a control character, or a mark that stands for itself.
     fn escape(&mut self) -> Result<u8, Problem> {
-        let place = self.place();
         let byte = match self.peek(1) {
             Some(b'r') => b'\r',
             Some(b'n') => b'\n',
@@ -463,7 +462,7 @@ impl<'a> Text<'a> {
             Some(b'b') => 0x08,
             Some(b'0') => 0,
             Some(mark) if mark.is_ascii_punctuation() || mark == b' ' => mark,
-            _ => return Err((place, String::from("expected one of \\\" \\' \\\\ \\r \\n \\t \\f \\b \\0"))),
+            _ => return Err((self.place(), String::from("expected one of \\\" \\' \\\\ \\r \\n \\t \\f \\b \\0"))),
         };
         self.advance(2);
         Ok(byte)

@@ -1,5 +1,5 @@
-//! AWS-LC: its FIPS module in the build with the feature `fips`, of which `fips/README.md` says what may be said; its library without that, for
-//! processors that ring cannot do with.
+//! AWS-LC: its FIPS module in the build with the feature `fips`, of which `fips/README.md` says what may be said; its library
+//! without that, for processors that ring cannot do with.
 
 use alloc::vec::Vec;
 

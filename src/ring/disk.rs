@@ -131,7 +131,8 @@ impl Place for DiskPlace {
     }
 }
 
-/// Beside the agent's own lock a second one, for a ring that two state directories lead to. Where files cannot be locked it is done without.
+/// Beside the agent's own lock a second one, for a ring that two state directories lead to. Where files cannot be locked it is
+/// done without.
 fn locked(file: File) -> Result<DiskFile, Fault> {
     match sys::file::lock(&file) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Fault::TAKEN),

@@ -578,7 +578,7 @@ impl<S: Storage> Ring<S> {
     /// Adds the next frames of the chunk to `piece`: header and payload of each, without padding, as
     /// [`super::frame::split`] takes them apart. Stops before `piece` would be longer than `bytes_max`, but adds at
     /// least one frame to an empty one. Ask for 64 KiB or so: each call reads the file anew. The chunk ends at its
-    /// bounds, or where the stream has no further committed record; If what was pending turns out to be damaged, it is
+    /// bounds, or where the stream has no further committed record. If what was pending turns out to be damaged, it is
     /// counted, and a chunk of no record ends by itself: `done`, and [`Ring::flight`] is `None`. On failure nothing was
     /// added; call again, or [`Ring::put_back`].
     pub fn next_piece(&mut self, flow: u8, piece: &mut Vec<u8>, bytes_max: usize) -> Result<Piece, Fault> {

@@ -25,7 +25,8 @@ pub use secret::{wipe, wipe_string};
 
 use std::io;
 
-/// Whether this process or the host has no descriptor or no memory left for what was asked for: a limit, and no answer about the thing itself.
+/// Whether this process or the host has no descriptor or no memory left for what was asked for: a limit, and no answer about the
+/// thing itself.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }

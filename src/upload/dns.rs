@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Largest answer over UDP that we say we take: below the path MTU of any network, so that it is never fragmented.
 pub const UDP_BYTES_MAX: usize = 1232;
+const _: () = assert!(UDP_BYTES_MAX <= u16::MAX as usize); // as it stands in a question
 /// Identification, flags, four counts.
 const HEADER_BYTES: usize = 12;
 const INTERNET: u16 = 1;
@@ -53,7 +54,7 @@ pub fn question(id: [u8; 2], name: &str, kind: Kind, extended: bool) -> Option<V
     bytes.extend_from_slice(&(kind as u16).to_be_bytes());
     bytes.extend_from_slice(&INTERNET.to_be_bytes());
     if extended {
-        let [high, low] = 1232_u16.to_be_bytes();
+        let [.., high, low] = UDP_BYTES_MAX.to_be_bytes();
         bytes.extend_from_slice(&[0, 0, 41, high, low, 0, 0, 0, 0, 0, 0]);
     }
     Some(bytes)

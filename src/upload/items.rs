@@ -70,8 +70,8 @@ impl Renderer {
         }
     }
 
-    /// Appends the item of one frame (of a sample: its items, with commas between them): its payload, and when it was received (µs since 1970). `false`: the payload is no record
-    /// of the stream, and nothing that was appended should be kept.
+    /// Appends the item of one frame (of a sample: its items, with commas between them): its payload, and when it was received (µs
+    /// since 1970). `false`: the payload is no record of the stream, and nothing that was appended should be kept.
     pub fn item(&mut self, stream: Stream, received_us: u64, payload: &[u8], out: &mut Text) -> bool {
         match stream {
             Stream::Syslog => match encode::decode(payload) {

@@ -38,8 +38,8 @@ pub fn clock_is_set(unix_s: i64) -> bool {
     CLOCK_S.contains(&unix_s)
 }
 
-/// ODS as a destination. Files are read at the first delivery, and again after each one that failed or when one was replaced; otherwise connection, body
-/// and buffers serve one chunk after another.
+/// ODS as a destination. Files are read at the first delivery, and again after each one that failed or when one was replaced;
+/// otherwise connection, body and buffers serve one chunk after another.
 pub struct Oms {
     files: OmsFiles,
     body: Body,
