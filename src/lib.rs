@@ -30,13 +30,18 @@
 //! | [`limits`] | every bound on memory, disk and time | |
 //!
 //! Arrows: `main → cli → agent → {intake, collect, ring, upload} → {config, record, syslog, limits}`, and any of them
-//! `→ sys → libc`. [`upload`] and [`onboard`] also go `→ crypto`, which goes to ring or to
-//! AWS-LC, and [`cli`] asks it its name. Of [`collect`], [`config`] and [`record`] know the catalogue: objects and the names of their counters.
-//! Of the ring, [`upload`] knows the frame's bytes and nothing else. [`cli`] also calls [`config`], [`onboard`], which posts
-//! with what [`upload`] posts with, and the looks into a ring file ([`ring::inspect`]); [`check`] looks into every room, and only [`cli`]
-//! knows of it; [`agent`] asks [`onboard`] which operating
-//! system this is, for the heartbeat, and has a child of its own look after the identity, which takes keys and TLS. [`host`], behind
-//! [`cli`] like the agent, asks [`agent`] who holds the lock; it alone runs other programs.
+//! `→ sys → libc`. Beside these:
+//!
+//! - [`config`] and [`record`] know the catalogue of [`collect`], objects and the names of their counters, and [`config`] the names
+//!   that [`syslog`] has for facilities and severities. [`sys`] answers in a type of each of the two.
+//! - [`upload`] knows the frame's bytes and nothing else of the ring. It goes `→ crypto`, which goes to ring or to AWS-LC; so does
+//!   [`onboard`], which posts with what [`upload`] posts with.
+//! - [`agent`] asks [`onboard`] which operating system this is, for the heartbeat, and has a child of its own look after the
+//!   identity, which takes keys and TLS.
+//! - [`host`], behind [`cli`] like the agent, asks [`agent`] who holds the lock and takes identities over for [`onboard`]; it alone
+//!   runs other programs.
+//! - [`check`] looks into every room, and only [`cli`] knows of it. [`cli`] itself calls [`config`] and [`onboard`], looks into a ring
+//!   file ([`ring::inspect`]) and asks [`crypto`] its name.
 //!
 //! # What must stay true
 //!
@@ -44,8 +49,8 @@
 //! - A message leaves its socket when the ring file has it: a killed agent has lost nothing that it had read.
 //! - Nothing on the intake path allocates per message.
 //! - A full ring lets senders wait or overwrites the oldest frame, and counts every frame that it lost.
-//! - What a process may do only shrinks: root opens the sources and becomes another; a child can do less than its parent, before it
-//!   reads a byte from the network. No other program is ever run. A new system call is a line of conf/seccomp.txt.
+//! - What the agent may do only shrinks: root opens the sources and becomes another; a child can do less than its parent, before it
+//!   reads a byte from the network. Neither ever runs another program. A new system call is a line of conf/seccomp.txt.
 //! - No threads, in either process, libraries included.
 //! - The core (everything not behind `std`) cannot open a file or read a clock; `tests/run` builds it for bare metal.
 
@@ -56,7 +61,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-/// A line on standard error, for everything below. std's ends the program when nobody takes the line, as behind a closed pipe or on a full disk.
+/// A line on standard error, for everything below. std's ends the program when nobody takes the line, as behind a closed pipe or on a
+/// full disk.
 #[cfg(feature = "std")]
 macro_rules! eprintln {
     ($($text:tt)*) => {{
