@@ -325,21 +325,26 @@ impl Uploader {
         let rest = records.saturating_sub(outcome.delivered);
         let concerned = if outcome.concerned == 0 { rest } else { rest.min(outcome.concerned) };
         if outcome.delivered > 0 {
+            let overwritten = ring.flight(flow).map_or(0, |flight| flight.overwritten);
             self.settle_front(ring, stream, outcome.delivered.min(records), now_ms, log);
             if outcome.reason.is_empty() || rest == 0 {
                 return; // nothing failed: what is left makes the next chunk
             }
-            ring.begin_chunk(flow, self.sending.chunk_bytes as u64, u64::from(concerned));
-            note_fault(ring.cut_chunk(flow, u64::from(concerned)), now_ms, log);
+            // Of those behind, the oldest may have been overwritten, too: what is there in their place is not concerned.
+            let gone = overwritten.saturating_sub(outcome.delivered.into());
+            let left = u64::from(concerned).saturating_sub(gone);
+            if left > 0 && ring.begin_chunk(flow, self.sending.chunk_bytes as u64, left) {
+                note_fault(ring.cut_chunk(flow, left).map(drop), now_ms, log);
+            }
         } else if concerned < records {
-            note_fault(ring.cut_chunk(flow, u64::from(concerned)), now_ms, log);
+            note_fault(ring.cut_chunk(flow, u64::from(concerned)).map(drop), now_ms, log);
         }
         self.conclude(ring, stream, (concerned, outcome), now_ms, log);
     }
 
     /// Settles what of a chunk was delivered in front of a request that failed.
     fn settle_front(&mut self, ring: &mut DiskRing, stream: Stream, records: u32, now_ms: u64, log: &mut Log) {
-        note_fault(ring.cut_chunk(self.flow(stream), u64::from(records)), now_ms, log);
+        note_fault(ring.cut_chunk(self.flow(stream), u64::from(records)).map(drop), now_ms, log);
         self.conclude(ring, stream, (records, &Outcome::new(Verdict::Sent, String::new())), now_ms, log);
     }
 
@@ -389,12 +394,8 @@ impl Uploader {
             format_args!("a record of {}{} was refused and set aside: {}", stream.name(), self.label, outcome.reason);
         log.limited(now_ms, LogLevel::Error, "refused", text);
         let Some(path) = &self.rejected else { return };
-        let flow = self.flow(stream);
         // The chunk is read again: nobody keeps a copy of what is on its way.
-        ring.put_back(flow);
-        ring.begin_chunk(flow, self.sending.chunk_bytes as u64, 1);
-        let mut piece = Vec::new();
-        let _ = ring.next_piece(flow, &mut piece, PIECE_BYTES);
+        let piece = ring.cut_chunk(self.flow(stream), 1).unwrap_or_default();
         let Some((header, payload, _)) = frame::split(&piece) else { return };
         if let Err(error) = rejected::keep(path, stream, &header, payload, outcome) {
             log.limited(now_ms, LogLevel::Error, "rejected", format_args!("{}: {error}", path.display()));
@@ -567,4 +568,57 @@ fn is_ready(set: &[PollFd]) -> bool {
 
 fn state_of(ring: &DiskRing, flow: u8) -> StreamState {
     ring.stream(flow).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::disk;
+    use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::fs;
+
+    /// Answers a chunk of so many records, behind which so many more arrived, in a ring that has room for nine. Expected: how many of
+    /// them were then sent, refused and overwritten; the rest waits.
+    #[track_caller]
+    fn check(records: u32, more: u32, outcome: Outcome, expected: [u64; 3]) {
+        static DIRECTORIES: AtomicU32 = AtomicU32::new(0);
+        let name = alloc::format!("omsd-uploader-{}-{}", std::process::id(), DIRECTORIES.fetch_add(1, Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let rejected = directory.join("rejected");
+        let (mut ring, _) = disk::open(&directory.join("ring"), 100_000, 1).unwrap();
+        let target = Target::new(crate::config::Destination::Stdout, Sending::default());
+        let mut uploader = Uploader::new(&target, 0, Some(rejected.clone()), &ring, 0);
+        let append = |ring: &mut DiskRing, count: u32| {
+            for _ in 0..count {
+                ring.append(Stream::Syslog as u8, 0, 1, &[&[0; 9_000]]).unwrap();
+                ring.commit().unwrap();
+            }
+        };
+        append(&mut ring, records);
+        ring.begin_chunk(0, u64::MAX, records.into());
+        while !ring.next_piece(0, &mut Vec::new(), usize::MAX).unwrap().done {}
+        append(&mut ring, more);
+        uploader.in_flight = Some(InFlight { stream: Stream::Syslog, records, fed: Fed::End, deadline_ms: 0 });
+        uploader.settle(&mut ring, 0, &outcome, &mut Log::new(LogLevel::Fatal));
+        let kept = fs::read_to_string(&rejected).map_or(0, |text| text.lines().count());
+        fs::remove_dir_all(&directory).unwrap();
+        let counters = ring.stream(0).unwrap().counters;
+        assert_eq!([counters.sent, counters.refused, counters.overwritten], expected);
+        assert_eq!((kept as u64, counters.sent_again), (counters.refused, 0));
+        assert_eq!(counters.settled() + ring.pending(0).records, u64::from(records + more));
+    }
+
+    #[test]
+    fn a_refused_record_that_was_overwritten_meanwhile_takes_no_other_with_it() {
+        let refused = || Outcome::new(Verdict::Refused, String::from("no"));
+        check(1, 0, refused(), [0, 1, 0]);
+        check(1, 3, refused(), [0, 1, 0]);
+        check(1, 9, refused(), [0, 0, 2]);
+        // The first three were delivered, the fourth is refused.
+        let fourth = || Outcome { delivered: 3, concerned: 1, ..refused() };
+        check(6, 0, fourth(), [3, 1, 0]);
+        check(6, 5, fourth(), [1, 1, 2]);
+        check(6, 6, fourth(), [0, 0, 4]);
+    }
 }

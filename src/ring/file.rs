@@ -679,13 +679,13 @@ impl<S: Storage> Ring<S> {
 
     /// Cuts the chunk that is under way down to its first `records`, so that those are settled apart from the rest, which is pending
     /// again. They are not counted as handed out anew. Of a chunk whose oldest records were overwritten meanwhile, so many fewer are
-    /// left.
-    pub fn cut_chunk(&mut self, flow: u8, records: u64) -> Result<(), Fault> {
-        let Some(flight) = self.work.get(usize::from(flow)).and_then(|work| work.flight) else { return Ok(()) };
+    /// left. Returns the piece that was read last: of a chunk of one record, that record's frame, unless it was overwritten.
+    pub fn cut_chunk(&mut self, flow: u8, records: u64) -> Result<Vec<u8>, Fault> {
+        let mut piece = Vec::new();
+        let Some(flight) = self.flight(flow).copied() else { return Ok(piece) };
         self.put_back(flow);
         let sent_again = self.cursor.flow(flow).map_or(0, |state| state.counters.sent_again);
         let left = records.saturating_sub(flight.overwritten);
-        let mut piece = Vec::new();
         let mut done = left == 0 || !self.begin_chunk(flow, u64::MAX, left);
         while !done {
             piece.clear();
@@ -694,7 +694,7 @@ impl<S: Storage> Ring<S> {
         if let Some(state) = self.cursor.flow_mut(flow) {
             state.counters.sent_again = sent_again;
         }
-        Ok(())
+        Ok(piece)
     }
 
     /// The chunk was not delivered, or nobody knows: its records are pending again, but for those that were overwritten
