@@ -309,7 +309,7 @@ pub struct RowNames {
 pub enum SyslogTable {
     /// `Syslog`
     Syslog,
-    /// `CommonSecurityLog`: messages that are CEF events; of any other the text is the `Message`.
+    /// `CommonSecurityLog`: messages that are CEF events; of any other the text, with its tag, is the `Message`.
     CommonSecurityLog,
 }
 

@@ -98,7 +98,7 @@ fn cef_events_have_the_columns_of_the_security_table() {
         assert_eq!(row.text(column), expected, "{column}");
     }
     assert_eq!(row.fields["SourcePort"], 1232);
-    assert_eq!(seen.rows[1].text("Message"), "text");
+    assert_eq!(seen.rows[1].text("Message"), "app: text");
     assert_eq!(seen.complaints, [""; 0]);
 }
 

@@ -155,13 +155,20 @@ fn put_key_behind(key: &str, out: &mut Text) {
 }
 
 /// What has no column of its own, then the text, all in one field.
-fn put_text(message: &Message<'_>, procid: Option<&[u8]>, out: &mut Text) {
-    let in_front = [procid, message.msgid, message.structured_data];
+fn put_text(message: &Message<'_>, first: Option<&[u8]>, out: &mut Text) {
+    let in_front = [first, message.msgid, message.structured_data];
     if in_front == [None; 3] {
         return out.put_field(message.msg);
     }
     let parts: Vec<&[u8]> = in_front.into_iter().flatten().chain([message.msg]).filter(|it| !it.is_empty()).collect();
     out.put_field(&parts.join(&b' '));
+}
+
+/// `sshd[812]:`, as RFC 3164 has it in front of the text: some events that are not CEF, such as Cisco's, are told by it.
+fn tag(message: &Message<'_>) -> Option<Vec<u8>> {
+    let procid = message.procid.map(|procid| [b"[", procid, b"]"].concat()).unwrap_or_default();
+    let tag = [message.app_name, &procid, b":"].concat();
+    (tag.len() > 1).then_some(tag)
 }
 
 /// The columns of `CommonSecurityLog` behind the host's. An event's parts that have no column go with the other extensions, so
@@ -171,7 +178,7 @@ fn put_security(message: &Message<'_>, out: &mut Text) {
         ["DeviceVendor", "DeviceProduct", "DeviceVersion", "DeviceEventClassID", "Activity", "LogSeverity"];
     let Some(event) = cef::parse(message.msg) else {
         put_key_behind("Message", out);
-        put_text(message, None, out);
+        put_text(message, tag(message).as_deref(), out);
         return out.put(b"\"");
     };
     for (name, field) in HEADER.iter().zip(event.header) {
@@ -402,7 +409,10 @@ mod tests {
                 r#""LogSeverity":"Low","SourceIP":"1","AdditionalExtensions":"src=2""#
             ),
         );
-        check_security("<13>Jul  2 11:59:58 fw1 app: no event", r#""Message":"no event""#);
+        check_security("<13>Jul  2 11:59:58 fw1 : no event", r#""Message":"no event""#);
+        check_security("<13>Jul  2 11:59:58 fw1 app[7]: no event", r#""Message":"app[7]: no event""#);
+        let asa = "%ASA-6-302014: Teardown TCP connection 1";
+        check_security(&format!("<166>Jul  2 11:59:58 fw1 {asa}"), &format!(r#""Message":"{asa}""#));
     }
 
     #[test]
