@@ -62,7 +62,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl Storage for DiskFile {
-    fn len(&self) -> Result<u64, Fault> {
+    fn file_bytes(&self) -> Result<u64, Fault> {
         Ok(self.file.metadata()?.len())
     }
 

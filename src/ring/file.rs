@@ -244,7 +244,7 @@ impl<S: Storage> Ring<S> {
         let mut window = Vec::new();
         let recovered = recover(&storage, now_us, &mut window)?;
         let stays = recovered.ground.layout == wanted;
-        if stays && storage.len()? < wanted.file_bytes {
+        if stays && storage.file_bytes()? < wanted.file_bytes {
             storage.allocate(wanted.file_bytes)?;
         }
         if stays && recovered.header_outdated {

@@ -40,7 +40,7 @@ pub struct Shown<'a> {
 pub fn look<S: Storage>(storage: &S) -> Result<Look, OpenError> {
     let recovered = recover(storage, 0, &mut Vec::new())?;
     let slots = [read_slot(storage, 0)?, read_slot(storage, 1)?];
-    Ok(Look { recovered, slots, file_bytes: storage.len()? })
+    Ok(Look { recovered, slots, file_bytes: storage.file_bytes()? })
 }
 
 /// Shows every frame that is kept, oldest first, until `each` says `false`.

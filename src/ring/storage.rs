@@ -5,7 +5,7 @@ use core::fmt;
 /// One file that can be read and written anywhere.
 pub trait Storage {
     /// Bytes in the file.
-    fn len(&self) -> Result<u64, Fault>;
+    fn file_bytes(&self) -> Result<u64, Fault>;
     /// Fills `bytes` from `offset` on; what lies beyond the end of the file reads as zeros.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Fault>;
     /// Writes all of `bytes`. After a failure any part of them may have been written.
@@ -14,11 +14,6 @@ pub trait Storage {
     fn sync(&mut self) -> Result<(), Fault>;
     /// Makes the file at least this long and claims the space; what was there stays, what is new reads as zeros.
     fn allocate(&mut self, bytes: u64) -> Result<(), Fault>;
-
-    /// True for a file of no bytes.
-    fn is_empty(&self) -> Result<bool, Fault> {
-        Ok(self.len()? == 0)
-    }
 }
 
 /// The name under which a ring file stands, and the one beside it under which its successor is built.

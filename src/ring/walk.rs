@@ -160,7 +160,7 @@ impl Walk {
         }
         self.filled = 0;
         self.window_at = self.at.position;
-        let cut_short = ground.layout.offset(self.at.position) >= storage.len()?;
+        let cut_short = ground.layout.offset(self.at.position) >= storage.file_bytes()?;
         self.absent_bytes =
             if cut_short { ground.layout.data_bytes - self.at.position % ground.layout.data_bytes } else { 0 };
         for (offset, range) in ground.layout.places(self.at.position, wanted) {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     impl Storage for Stump {
-        fn len(&self) -> Result<u64, Fault> {
+        fn file_bytes(&self) -> Result<u64, Fault> {
             Ok(self.bytes)
         }
 

@@ -124,7 +124,7 @@ impl Place for Disk {
 }
 
 impl Storage for File {
-    fn len(&self) -> Result<u64, Fault> {
+    fn file_bytes(&self) -> Result<u64, Fault> {
         Ok(self.disk.0.borrow().files[self.file].len() as u64)
     }
 

@@ -364,7 +364,7 @@ impl Disk {
 }
 
 impl Storage for Disk {
-    fn len(&self) -> Result<u64, Fault> {
+    fn file_bytes(&self) -> Result<u64, Fault> {
         Ok(self.bytes.borrow().len() as u64)
     }
 
