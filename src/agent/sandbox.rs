@@ -8,7 +8,7 @@ use super::paths::{self, Paths};
 use super::start::{self, Settings};
 use crate::config::{Config, Destination, Identity, Listen, Sandbox as Wanted};
 use crate::sys::is_shortage;
-use crate::sys::landlock::{self, Grant};
+use crate::sys::landlock::{self, Absent, Grant};
 use crate::sys::privilege::{self, Account};
 use crate::sys::seccomp::{self, Manner, Role};
 use crate::upload::azure_ingestion::identity::CHALLENGES;
@@ -48,8 +48,12 @@ pub const EXIT_NOT_NARROWED: c_int = 77;
 pub enum Layer {
     /// In force.
     On,
+    /// In force, as this version of the kernel's.
+    Version(u32),
     /// This kernel does not have it.
     Unsupported,
+    /// The same, and why.
+    Absent(Absent),
     /// It only notes what it would stop.
     Logs,
     /// Not wanted.
@@ -62,7 +66,9 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Layer::On => f.write_str("on"),
+            Layer::Version(version) => write!(f, "on (ABI {version})"),
             Layer::Unsupported => f.write_str("unsupported"),
+            Layer::Absent(why) => write!(f, "unsupported ({why})"),
             Layer::Logs => f.write_str("log"),
             Layer::Off => f.write_str("off"),
             Layer::Failed(error) => write!(f, "failed: {error}"),
@@ -126,25 +132,26 @@ pub fn enter(
     };
     let no_new_privs = privilege::renounce().map_err(|error| Refused("renunciation of capabilities", error))?;
     let (granted, state) = (grants(config, settings, paths), state(settings, paths, ring));
-    let demanded = |name, entered: io::Result<bool>| match entered {
-        Ok(true) => Ok(Layer::On),
-        Ok(false) => Ok(Layer::Unsupported),
+    let demanded = |name, entered: io::Result<Layer>| match entered {
         Err(error) if config.sandbox == Wanted::BestEffort => Ok(Layer::Failed(error)),
-        Err(error) => Err(Refused(name, error)),
+        entered => entered.map_err(|error| Refused(name, error)),
     };
     // In this order: whoever has the filter can still make a child's rules, but nothing else is gained by another.
-    let landlock = match config.sandbox {
-        Wanted::On | Wanted::BestEffort => {
-            demanded("landlock", landlock::restrict(&[&granted[..], &state].concat(), false))?
+    let landlock = match (config.sandbox, landlock::version()) {
+        (Wanted::Log | Wanted::Off, _) => Layer::Off,
+        (_, Err(why)) => Layer::Absent(why),
+        (_, Ok(version)) => {
+            let entered = landlock::restrict(version, &[&granted[..], &state].concat(), false);
+            demanded("landlock", entered.map(|()| Layer::Version(version)))?
         }
-        Wanted::Log | Wanted::Off => Layer::Off,
+    };
+    let filter = |manner, layer| {
+        let entered = seccomp::enter(manner);
+        demanded("seccomp", entered.map(|is_there| if is_there { layer } else { Layer::Unsupported }))
     };
     let seccomp = match config.sandbox {
-        Wanted::On | Wanted::BestEffort => demanded("seccomp", seccomp::enter(Manner::Kill))?,
-        Wanted::Log => match demanded("seccomp", seccomp::enter(Manner::Log))? {
-            Layer::On => Layer::Logs,
-            other => other,
-        },
+        Wanted::On | Wanted::BestEffort => filter(Manner::Kill, Layer::On)?,
+        Wanted::Log => filter(Manner::Log, Layer::Logs)?,
         Wanted::Off => Layer::Off,
     };
     Ok(Sandbox {
@@ -162,12 +169,12 @@ impl Sandbox {
     /// Fails if the kernel refuses what it gave the daemon.
     pub fn narrow(&self, destination: &Destination) -> io::Result<()> {
         let keeps_token = matches!(destination, Destination::AzureIngestion(_));
-        if matches!(self.landlock, Layer::On) {
+        if let Layer::Version(version) = self.landlock {
             let mut grants: Vec<Grant> = self.granted.iter().map(|grant| grant.cut_to(landlock::READ)).collect();
             if keeps_token {
                 grants.extend_from_slice(&self.state);
             }
-            landlock::restrict(&grants, true)?;
+            landlock::restrict(version, &grants, true)?;
         }
         seccomp::narrow(if keeps_token { Role::Token } else { Role::Upload })
     }
@@ -181,7 +188,7 @@ impl Sandbox {
             let what = start::describe(listen);
             return Some(format!("opening {what} wants root or a privilege, and the agent has given up both"));
         }
-        let wanted = if matches!(self.landlock, Layer::On) { grants(new, settings, paths) } else { Vec::new() };
+        let wanted = if matches!(self.landlock, Layer::Version(_)) { grants(new, settings, paths) } else { Vec::new() };
         let missing = landlock::missing(&wanted, &self.granted);
         let path = missing.first()?.path().display();
         Some(format!("it needs {path}, which the sandbox keeps from an agent that runs"))

@@ -85,7 +85,8 @@ pub struct DestinationStatus {
     pub streams: Vec<StreamStatus>,
 }
 
-/// The agent's account, and each layer: `on`, `log`, `off`, `unsupported` by this kernel, or `failed: ` and why.
+/// The agent's account, and each layer: `on`, `log`, `off`, `unsupported` by this kernel, or `failed: ` and why. Behind the first and
+/// the fourth there may be more in brackets: which version, or why not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SandboxStatus {
     /// `root`, or `user` and a number.
@@ -453,9 +454,10 @@ impl Status {
             }
         }
         let SandboxStatus { account, no_new_privs, seccomp, landlock } = &self.sandbox;
+        // An agent that cannot give up its capabilities does not run.
         writeln!(
             text,
-            "sandbox: runs as {account}; no_new_privs {no_new_privs}, seccomp {seccomp}, landlock {landlock}"
+            "sandbox: runs as {account} without capabilities; no_new_privs {no_new_privs}, seccomp {seccomp}, landlock {landlock}"
         )?;
         writeln!(text, "fips: {}", self.fips)
     }

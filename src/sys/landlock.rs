@@ -5,6 +5,7 @@ use super::is_shortage;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{c_int, c_long};
+use core::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -38,6 +39,8 @@ const ADD_RULE: c_long = 445;
 const RESTRICT_SELF: c_long = 446;
 const ASK_VERSION: c_int = 1;
 const PATH_BENEATH: c_int = 1;
+/// The newest version whose rules are used here.
+const NEWEST: u32 = 6;
 
 /// What may be done with a file, or with all below a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,19 +91,44 @@ struct PathRule {
     directory: c_int,
 }
 
-/// The version of the kernel's rules, from 1 (5.13) on; `None`: it has none, or they are switched off.
-pub fn version() -> Option<u32> {
+/// Why this process gets no rules.
+#[derive(Debug)]
+pub enum Absent {
+    /// The kernel is older than 5.13, or was built without.
+    NotInKernel,
+    /// The kernel was started without: `lsm=` on its command line names others.
+    SwitchedOff,
+    /// Who started this process keeps the question from the kernel.
+    Refused(io::Error),
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Absent::NotInKernel => f.write_str("not in this kernel"),
+            Absent::SwitchedOff => f.write_str("switched off at boot"),
+            Absent::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The version of the kernel's rules as far as they are used here: 1 (5.13) to 6 (6.12).
+pub fn version() -> Result<u32, Absent> {
     // SAFETY: asks for a number; no memory is passed.
-    let version =
+    let answer =
         unsafe { libc::syscall(CREATE_RULESET, core::ptr::null::<Handled>(), 0_usize, c_long::from(ASK_VERSION)) };
-    u32::try_from(version).ok().filter(|version| *version > 0)
+    match check(answer) {
+        Ok(version) => Ok(u32::try_from(version).unwrap_or(NEWEST).min(NEWEST)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Err(Absent::NotInKernel),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(Absent::SwitchedOff),
+        Err(error) => Err(Absent::Refused(error)),
+    }
 }
 
 /// Takes from this process, and from its future children, every access to files but these, every TCP port that is not bound
-/// yet if `without_ports`, and signals and abstract sockets of processes outside. It must have renounced new privileges.
-/// `Ok(false)`: the kernel cannot. Fails if the kernel can and does not.
-pub fn restrict(grants: &[Grant], without_ports: bool) -> io::Result<bool> {
-    let Some(version) = version() else { return Ok(false) };
+/// yet if `without_ports`, and signals and abstract sockets of processes outside, as far as `version` can. It must have renounced
+/// new privileges. Fails if the kernel does not what it can.
+pub fn restrict(version: u32, grants: &[Grant], without_ports: bool) -> io::Result<()> {
     let known = known(version);
     let network = u64::from(without_ports && version >= 4);
     let scoped = if version >= 6 { 0b11 } else { 0 };
@@ -109,7 +137,7 @@ pub fn restrict(grants: &[Grant], without_ports: bool) -> io::Result<bool> {
         add(&rules, grant, known)?;
     }
     // SAFETY: the descriptor is open.
-    check(unsafe { libc::syscall(RESTRICT_SELF, rules.as_raw_fd(), 0) }).map(|_| true)
+    check(unsafe { libc::syscall(RESTRICT_SELF, rules.as_raw_fd(), 0) }).map(drop)
 }
 
 /// Everything about files that this version decides about.

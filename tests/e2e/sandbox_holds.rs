@@ -26,14 +26,19 @@ fn set(site: &Site, sandbox: &str) {
 
 /// Starts the agent below strace, which makes this call another one.
 fn start_tampered(site: &Site, source: Source, call: &str, trace: &Path) -> Omsd {
+    let omsd = spawn_tampered(site, call, &format!("error=EAGAIN:syscall={FOREIGN}"), trace);
+    omsd.wait_for_sources(&[source], &site.socket());
+    omsd
+}
+
+/// The same with any answer to the call.
+fn spawn_tampered(site: &Site, call: &str, answer: &str, trace: &Path) -> Omsd {
     let plain = site.command("run");
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"]).arg(trace);
-    command.args(["-e", &format!("inject={call}:error=EAGAIN:syscall={FOREIGN}")]);
+    command.args(["-e", &format!("inject={call}:{answer}")]);
     command.arg(plain.get_program()).args(plain.get_args()).env("TZ", "UTC");
-    let omsd = Omsd::spawn(command);
-    omsd.wait_for_sources(&[source], &site.socket());
-    omsd
+    Omsd::spawn(command)
 }
 
 fn send(source: Source, text: &str) {
@@ -54,9 +59,17 @@ fn filters_of(pid: u32) -> Option<u32> {
     told(pid, "Seccomp_filters").parse::<u32>().ok()?.checked_sub(is_old_kernel().into())
 }
 
-/// Whether this kernel has landlock, as the library that is under test asks it.
+/// What the status says of landlock on this kernel, as the library that is under test asks it.
+fn landlock() -> String {
+    match omsd::sys::landlock::version() {
+        Ok(version) if !is_old_kernel() => format!("on (ABI {version})"),
+        Err(why) if !is_old_kernel() => format!("unsupported ({why})"),
+        _ => String::from("unsupported (not in this kernel)"),
+    }
+}
+
 fn has_landlock() -> bool {
-    let has = !is_old_kernel() && omsd::sys::landlock::version().is_some();
+    let has = landlock().starts_with("on");
     if !has {
         eprintln!("this kernel has no landlock: what it would stop is not tested");
     }
@@ -81,11 +94,61 @@ fn the_kernel_knows_of_all_that_the_status_says() {
         assert_eq!(told(pid, name), "0".repeat(16), "{name}");
     }
     let status = site.status();
-    let landlock = if has_landlock() { "on" } else { "unsupported" };
-    for (layer, expected) in [("account", "root"), ("no_new_privs", "on"), ("seccomp", "on"), ("landlock", landlock)] {
+    for (layer, expected) in [("account", "root"), ("no_new_privs", "on"), ("seccomp", "on"), ("landlock", &landlock())]
+    {
         assert_eq!(status["sandbox"][layer], expected, "{layer}");
     }
-    assert!(run(&mut site.command("status")).stdout.contains("sandbox: runs as root"));
+    let said = run(&mut site.command("status")).stdout;
+    let line =
+        format!("sandbox: runs as root without capabilities; no_new_privs on, seccomp on, landlock {}\n", landlock());
+    assert!(said.contains(&line), "{said}");
+}
+
+/// The agent on a kernel that answers so when it is asked for its landlock: what status and check say of it.
+#[track_caller]
+fn check_without_landlock(error: &str, why: &str) {
+    let (site, source) = site("on");
+    let omsd = spawn_tampered(&site, "landlock_create_ruleset", &format!("error={error}"), &temp_dir().join("trace"));
+    omsd.wait_for_sources(&[source], &site.socket());
+    send(source, "one");
+    site.wait("the message", |seen| seen.messages().any(|message| message == "one"));
+    let told = site.status()["sandbox"].clone();
+    assert_eq!(told["landlock"], format!("unsupported ({why})"));
+    assert_eq!(told["seccomp"], "on", "one layer less is no layer less of the others");
+    // `check` has the true kernel's answer.
+    let grade = if has_landlock() { "WARN" } else { "PASS" };
+    let checked = run(site.command("check").arg("sys.sandbox")).stdout;
+    let line = format!("{grade} sys.sandbox    no_new_privs on, seccomp on, landlock unsupported ({why})");
+    assert!(checked.starts_with(&line), "{checked}");
+    assert!(omsd.runs());
+}
+
+#[test]
+fn a_kernel_without_landlock_is_told_from_one_that_has_it_switched_off() {
+    check_without_landlock("ENOSYS", "not in this kernel");
+    check_without_landlock("EOPNOTSUPP", "switched off at boot");
+    check_without_landlock("EPERM", "Operation not permitted (os error 1)");
+}
+
+#[test]
+fn a_layer_that_the_kernel_has_and_refuses_ends_it_unless_best_effort_will_do() {
+    if !has_landlock() {
+        return;
+    }
+    // The version is told, rules are not taken.
+    let (call, answer) = ("landlock_create_ruleset", "error=EPERM:when=2+");
+    let (strict, _) = site("on");
+    let mut omsd = spawn_tampered(&strict, call, answer, &temp_dir().join("trace"));
+    assert_eq!(omsd.wait_for_end().code(), Some(77));
+    wait_until("the reason", || omsd.stderr().contains("the kernel refuses the landlock"));
+    let (lax, source) = site("best_effort");
+    let omsd = spawn_tampered(&lax, call, answer, &temp_dir().join("trace"));
+    omsd.wait_for_sources(&[source], &lax.socket());
+    send(source, "one");
+    lax.wait("the message", |seen| seen.messages().any(|message| message == "one"));
+    assert_eq!(lax.status()["sandbox"]["landlock"], "failed: Operation not permitted (os error 1)");
+    let checked = run(lax.command("check").arg("sys.sandbox"));
+    assert_eq!(checked.code(), 1, "{checked:?}");
 }
 
 #[test]
