@@ -81,6 +81,8 @@ pub struct Mount {
     pub kind: String,
     /// Nothing can be written.
     pub is_read_only: bool,
+    /// No program can be started.
+    pub is_noexec: bool,
 }
 
 /// The mount that a path without links is on, in the text of `/proc/self/mountinfo`. Source: proc_pid_mountinfo(5).
@@ -91,9 +93,10 @@ pub fn mount_of(mountinfo: &str, path: &Path) -> Option<Mount> {
         let point = Path::new(words.get(4)?);
         let mut of_file_system = right.split(' ');
         let kind = of_file_system.next()?.to_string();
-        let options = words.get(5)?.split(',').chain(of_file_system.nth(1)?.split(','));
-        let is_read_only = options.into_iter().any(|option| option == "ro");
-        path.starts_with(point).then(|| (point.components().count(), Mount { kind, is_read_only }))
+        let (options, more) = (words.get(5)?, of_file_system.nth(1)?);
+        let has = |wanted| options.split(',').chain(more.split(',')).any(|option| option == wanted);
+        let mount = Mount { kind, is_read_only: has("ro"), is_noexec: has("noexec") };
+        path.starts_with(point).then(|| (point.components().count(), mount))
     });
     // Of several at one place the last one counts.
     found.max_by_key(|(depth, _)| *depth).map(|(_, mount)| mount)
@@ -130,10 +133,11 @@ mod tests {
     #[test]
     fn the_deepest_mount_counts_and_of_equals_the_last() {
         let table = "22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n23 22 0:21 / /var rw - tmpfs none rw\n\
-                     24 22 0:22 / /var rw - nfs4 server:/x ro,vers=4\n25 22 0:23 / /variety rw - xfs /dev/sdb rw\n";
-        let mount = |kind: &str, is_read_only| Some(Mount { kind: kind.to_string(), is_read_only });
-        assert_eq!(mount_of(table, Path::new("/var/opt/omsd")), mount("nfs4", true));
-        assert_eq!(mount_of(table, Path::new("/etc")), mount("ext4", false));
+                     24 22 0:22 / /var rw,noexec - nfs4 server:/x ro,vers=4\n25 22 0:23 / /variety rw - xfs /dev/sdb rw\n";
+        let mount =
+            |kind: &str, is_read_only, is_noexec| Some(Mount { kind: kind.to_string(), is_read_only, is_noexec });
+        assert_eq!(mount_of(table, Path::new("/var/opt/omsd")), mount("nfs4", true, true));
+        assert_eq!(mount_of(table, Path::new("/etc")), mount("ext4", false, false));
         assert_eq!(mount_of("", Path::new("/etc")), None);
     }
 

@@ -1,6 +1,6 @@
 //! `bin.self`: the program's file.
 
-use super::{Finding, Scene, Tell};
+use super::{Finding, Scene, Tell, proc};
 use crate::crypto::sha256_hex;
 use crate::host::manifest::{Entry, Manifest};
 use alloc::format;
@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const ID: &str = "bin.self";
 
@@ -33,21 +33,29 @@ pub(super) fn look(scene: &Scene, tell: Tell) {
     let shown = path.display().to_string();
     let mode = fs::metadata(&path).map(|found| found.permissions().mode());
     let digest = || fs::read(&path).map(|bytes| sha256_hex(&bytes));
+    let mounts = proc::text(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let mount = fs::canonicalize(&path).ok().and_then(|real| proc::mount_of(&mounts, &real));
+    let is_noexec = mount.is_some_and(|mount| mount.is_noexec);
     tell(match (mode, &installed) {
         (Err(error), Some(_)) => Finding::fail(ID, format!("{shown}: {error}"), "install it again: omsd install"),
         (Err(error), None) => Finding::skip(ID, format!("{shown}: {error}")),
-        (Ok(mode), None) => judge(&shown, mode, None),
+        (Ok(mode), None) => judge(&shown, mode, is_noexec, None),
         (Ok(mode), Some(installed)) => match digest() {
-            Ok(digest) => judge(&shown, mode, Some(installed.digests.contains(&digest))),
+            Ok(digest) => judge(&shown, mode, is_noexec, Some(installed.digests.contains(&digest))),
             Err(error) => Finding::skip(ID, format!("{shown}: {error}")),
         },
     });
 }
 
 /// `is_known`: whether the manifest has these bytes; `None`: there is no manifest.
-fn judge(path: &str, mode: u32, is_known: Option<bool>) -> Finding {
+fn judge(path: &str, mode: u32, is_noexec: bool, is_known: Option<bool>) -> Finding {
     let mode = mode & 0o7777;
     match is_known {
+        _ if is_noexec => Finding::fail(
+            ID,
+            format!("{path} is on a file system from which no program is started (noexec)"),
+            "put it elsewhere, or mount that without noexec",
+        ),
         _ if mode & WRITABLE != 0 => {
             Finding::fail(ID, format!("{path} has mode {mode:o}: others may change it"), format!("chmod 755 {path}"))
         }
@@ -95,15 +103,16 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_write_or_somebody_changed_fails() {
-        for (mode, is_known, expected) in [
-            (0o100755, Some(true), Grade::Pass),
-            (0o100755, None, Grade::Skip),
-            (0o100755, Some(false), Grade::Fail),
-            (0o100775, None, Grade::Fail),
-            (0o100757, Some(true), Grade::Fail),
+    fn what_others_may_write_somebody_changed_or_cannot_be_started_fails() {
+        for (mode, is_noexec, is_known, expected) in [
+            (0o100755, false, Some(true), Grade::Pass),
+            (0o100755, false, None, Grade::Skip),
+            (0o100755, false, Some(false), Grade::Fail),
+            (0o100775, false, None, Grade::Fail),
+            (0o100757, false, Some(true), Grade::Fail),
+            (0o100755, true, Some(true), Grade::Fail),
         ] {
-            let found = judge("/opt/omsd/bin/omsd", mode, is_known);
+            let found = judge("/opt/omsd/bin/omsd", mode, is_noexec, is_known);
             assert_eq!(found.result, expected, "{mode:o} {is_known:?}");
             assert_eq!(found.fix.is_empty(), expected != Grade::Fail);
         }

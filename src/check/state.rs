@@ -204,7 +204,7 @@ mod tests {
         let mut directory = Directory {
             path: "/var/opt/omsd".into(),
             is_writable: true,
-            mount: Some(proc::Mount { kind: "ext4".into(), is_read_only: false }),
+            mount: Some(proc::Mount { kind: "ext4".into(), is_read_only: false, is_noexec: false }),
             space: Some(space),
             ring_bytes: 10 << 20,
             there_bytes: 0,
@@ -229,11 +229,15 @@ mod tests {
         check(|it| (free(it, 9 << 20), it.there_bytes = 10 << 20).0, Grade::Warn, "less than twice");
         check(|it| it.is_writable = false, Grade::Fail, "may not write");
         check(
-            |it| it.mount = Some(proc::Mount { kind: "nfs4".into(), is_read_only: false }),
+            |it| it.mount = Some(proc::Mount { kind: "nfs4".into(), is_read_only: false, is_noexec: false }),
             Grade::Fail,
             "another host",
         );
-        check(|it| it.mount = Some(proc::Mount { kind: "xfs".into(), is_read_only: true }), Grade::Fail, "read-only");
+        check(
+            |it| it.mount = Some(proc::Mount { kind: "xfs".into(), is_read_only: true, is_noexec: false }),
+            Grade::Fail,
+            "read-only",
+        );
         check(|it| it.space.as_mut().map_or((), |space| space.inodes_free = 999), Grade::Warn, "999 inodes");
         check(|it| it.space.as_mut().map_or((), |space| space.inodes_free = 0), Grade::Fail, "no inode");
         check(|it| it.space.as_mut().map_or((), |space| (space.inodes, space.inodes_free) = (0, 0)), Grade::Pass, "");

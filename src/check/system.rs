@@ -77,11 +77,16 @@ struct Mac {
 fn judge_mac(mac: &Mac) -> Finding {
     const ID: &str = "sys.mac";
     const FIX: &str = "load the policy that comes with omsd (conf/selinux), then start it by its unit";
+    const FIX_APPARMOR: &str =
+        "load the profile that comes with omsd (conf/apparmor), then start omsd again; one that complains: aa-enforce";
     let label = mac.label.as_deref().unwrap_or("");
     let domain = label.split(':').nth(2).unwrap_or("");
     match mac.selinux_enforces {
         None if !mac.apparmor => Finding::pass(ID, "this host has neither SELinux nor AppArmor"),
         _ if label.is_empty() => Finding::skip(ID, "the agent's label cannot be read"),
+        None if label == "unconfined" || ["(unconfined)", "(complain)"].iter().any(|mode| label.ends_with(mode)) => {
+            Finding::warn(ID, format!("AppArmor is on, but does not confine omsd: {label}"), FIX_APPARMOR)
+        }
         None => Finding::pass(ID, format!("AppArmor: {label}")),
         Some(true) if domain.starts_with("unconfined") || ["init_t", "initrc_t", "kernel_t"].contains(&domain) => {
             Finding::warn(ID, format!("SELinux enforces, but does not confine omsd: {label}"), FIX)
@@ -112,17 +117,17 @@ fn judge_sandbox(layers: &SandboxStatus, has_landlock: bool) -> Finding {
     if named.iter().any(|(_, state)| !is(state, "on") && !is(state, "unsupported")) {
         return Finding::warn(ID, text, "set sandbox on in <system>; the log says why the kernel refused a layer");
     }
+    if has_landlock && is(&layers.landlock, "unsupported") {
+        let fix =
+            "what starts omsd has a filter of its own (a container, a unit): let the three calls landlock_* pass there";
+        return Finding::warn(ID, format!("{text}, but this kernel has it"), fix);
+    }
     Finding::pass(ID, text)
 }
 
 fn judge_fips(standing: &Standing, allow_non_fips: bool, uploads: bool) -> Finding {
     const ID: &str = "sys.fips";
     match standing.permit(allow_non_fips) {
-    if has_landlock && is(&layers.landlock, "unsupported") {
-        let fix =
-            "what starts omsd has a filter of its own (a container, a unit): let the three calls landlock_* pass there";
-        return Finding::warn(ID, format!("{text}, but this kernel has it"), fix);
-    }
         Err(refused) if uploads => Finding::fail(ID, refused.to_string(), "install the FIPS build, see fips/README.md"),
         _ if uploads && standing.is_worth_a_warning() => {
             Finding::warn(ID, standing.to_string(), "use the FIPS build, see fips/README.md")
@@ -188,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn selinux_that_enforces_confines_omsd() {
+    fn what_enforces_confines_omsd() {
         let mac = |selinux_enforces, apparmor, label: Option<&str>| Mac {
             selinux_enforces,
             apparmor,
@@ -196,7 +201,11 @@ mod tests {
         };
         for (mac, expected, part) in [
             (mac(None, false, None), Grade::Pass, "neither"),
-            (mac(None, true, Some("unconfined")), Grade::Pass, "AppArmor: unconfined"),
+            (mac(None, true, Some("omsd (enforce)")), Grade::Pass, "AppArmor: omsd (enforce)"),
+            (mac(None, true, Some("unconfined")), Grade::Warn, "does not confine omsd: unconfined"),
+            (mac(None, true, Some("omsd (unconfined)")), Grade::Warn, "omsd (unconfined)"),
+            (mac(None, true, Some("omsd (complain)")), Grade::Warn, "omsd (complain)"),
+            (mac(None, true, None), Grade::Skip, "cannot be read"),
             (mac(Some(true), false, Some("system_u:system_r:omsd_t:s0")), Grade::Pass, "omsd_t"),
             (mac(Some(true), false, Some("system_u:system_r:init_t:s0")), Grade::Warn, "init_t"),
             (mac(Some(true), false, Some("u:r:unconfined_service_t:s0")), Grade::Warn, "unconfined_service_t"),
