@@ -19,6 +19,12 @@ $omsd service status
 logger 'from a host with systemd'
 until $omsd ring dump | grep 'from a host with systemd'; do sleep 0.1; done
 grep ' /var/opt/omsd rw.* master:' /proc/$pid/mountinfo
+systemctl reload omsd
+grep -x 'reloads 1 0' /var/opt/omsd/lock
+echo nonsense >>/etc/opt/omsd/omsd.conf
+no systemctl reload omsd
+sed -i '$d' /etc/opt/omsd/omsd.conf
+test $pid = $(systemctl show --property=MainPID --value omsd)
 $omsd service restart
 test $pid != $(systemctl show --property=MainPID --value omsd)
 $omsd service disable
