@@ -4,6 +4,7 @@
 use crate::harness::{Omsd, Site, Source, udp_bound, udp_inode, wait_until};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 
 fn send(source: Source, text: &str) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
@@ -44,6 +45,19 @@ fn another_source_is_taken_over() {
     omsd.signal("HUP");
     wait_until("the new port is open and the old one closed", || udp_bound(new.port()) && !udp_bound(old.port()));
     expect_alive(&site, &omsd, new, "after");
+}
+
+#[test]
+fn a_socket_of_another_kind_takes_the_path_of_the_old_one() {
+    let site = Site::new();
+    site.configure(&[Source::UnixDatagram], "");
+    let omsd = site.start();
+    site.configure(&[Source::UnixStream], "");
+    omsd.signal("HUP");
+    omsd.wait_for_sources(&[Source::UnixStream], &site.socket());
+    let mut sender = UnixStream::connect(site.socket()).expect("omsd listens");
+    sender.write_all(b"<13>Nov 22 20:00:00 web01 app: after\n").expect("omsd reads");
+    site.wait("the message", |seen| seen.messages().any(|message| message == "after"));
 }
 
 #[test]
