@@ -114,6 +114,15 @@ older() {
     return 1
 }
 
+# installed_prefix: that of the program which is installed, if one is.
+installed_prefix() {
+    [ ! -r "$manifest" ] || while read -r kind _ _ _ path; do
+        case "$kind $path" in
+            'file '*/bin/omsd) echo "${path%/bin/omsd}" && break ;;
+        esac
+    done <"$manifest"
+}
+
 need_root() {
     [ "$root" != / ] || [ "$(id -u)" -eq 0 ] || fail 'this needs root' 5
 }
@@ -140,17 +149,21 @@ install() {
     if [ -n "$there" ] && cmp -s "$stage/omsd" "$program" 2>/dev/null; then
         echo "omsd $there is installed already"
     else
-        # shellcheck disable=SC2086 # options, without blanks in them
-        "$stage/omsd" install $options || fail 'omsd could not be installed; nothing was registered' 17
-        install_scripts
+        set -- install --root "$root" --prefix "$prefix"
+        [ -z "$user" ] || set -- "$@" --user "$user"
+        [ -z "$mode" ] || set -- "$@" --mode "$mode"
+        [ "$syslog" = yes ] || set -- "$@" --no-syslog
+        "$stage/omsd" "$@" || fail 'omsd could not be installed; nothing was registered' 17
     fi
+    install_scripts
     quietly register
 }
 
 # original_is_stopped: omsd cannot listen on a port that Microsoft's agent has.
 original_is_stopped() {
     for file in "${root%/}"/var/opt/microsoft/omsagent/*/run/omsagent.pid; do
-        if [ -s "$file" ] && kill -0 "$(cat "$file")" 2>/dev/null; then
+        # An old file may have the number of another process by now.
+        if [ -s "$file" ] && grep -q omsagent "/proc/$(cat "$file")/cmdline" 2>/dev/null; then
             control=/opt/microsoft/omsagent/bin/service_control
             fail "Microsoft's agent runs: stop it first ($control stop, and $control disable so that it stays so)" 52
         fi
@@ -204,8 +217,13 @@ onboard() {
 uninstall() {
     need_root
     if [ ! -x "$program" ]; then
-        echo 'omsd is not installed'
-        return
+        if [ ! -d "${root%/}/etc/opt/omsd" ] && [ ! -d "${root%/}/var/opt/omsd" ]; then
+            echo 'omsd is not installed'
+            return
+        fi
+        # What --remove left, or somebody who deleted the program.
+        stage
+        program=$stage/omsd
     fi
     # It takes itself away.
     "$program" uninstall --root "$root" "$@"
@@ -229,7 +247,7 @@ self=$0
 action='' force=no debug=no import='' start=yes directory=./omsd-$VERSION
 workspace='' key='' key_file='' domain='' proxy=${OMSD_PROXY-} resource='' beside=no
 unset OMSD_PROXY
-root=/ prefix=/opt/omsd options=''
+root=/ prefix='' user='' mode='' syslog=yes
 
 # value OPTION COUNT: an option that wants a value must not be the last word.
 value() { [ "$2" -gt 1 ] || bad "$1 wants a value"; }
@@ -252,7 +270,7 @@ while [ $# -gt 0 ]; do
         --import) import=yes ;;
         --debug) debug=yes ;;
         --no-start) start=no ;;
-        --no-syslog) options="$options $1" ;;
+        --no-syslog) syslog=no ;;
         --restart-deps | --noDigest | --skip-docker-provider-install | --enable-opsmgr) ;;
         -w | --id) value "$1" $# && workspace=$2 && shift ;;
         -s | --shared) value "$1" $# && key=$2 && shift ;;
@@ -262,8 +280,9 @@ while [ $# -gt 0 ]; do
         -a | --azure-resource) value "$1" $# && resource=$2 && shift ;;
         -m | --multi-homing-marker) value "$1" $# && beside=yes && shift ;;
         --root) value "$1" $# && root=$2 && shift ;;
-        --prefix) value "$1" $# && prefix=$2 && options="$options $1 $2" && shift ;;
-        --user | --mode) value "$1" $# && options="$options $1 $2" && shift ;;
+        --prefix) value "$1" $# && prefix=$2 && shift ;;
+        --user) value "$1" $# && user=$2 && shift ;;
+        --mode) value "$1" $# && mode=$2 && shift ;;
         '-?' | -h | --help) usage && exit 0 ;;
         *) bad "$1 is no option" ;;
     esac
@@ -272,10 +291,10 @@ done
 [ -n "$action" ] || fail "$0: nothing to do; see sh $0 --help" 3
 if [ -z "$workspace" ] && [ -n "$key$key_file$domain" ]; then bad '-s, --key-file and -d want -w'; fi
 if [ -n "$workspace" ] && [ -z "$key$key_file" ]; then bad '-w wants -s or --key-file'; fi
-case $prefix$root$options in *['	']*) bad 'a tab in a path' ;; esac
-options="$options --root $root"
-program=${root%/}$prefix/bin/omsd
 manifest=${root%/}/etc/opt/omsd/manifest
+[ -n "$prefix" ] || prefix=$(installed_prefix)
+prefix=${prefix:-/opt/omsd}
+program=${root%/}$prefix/bin/omsd
 [ "$debug" = no ] || set -x
 
 case $action in

@@ -90,17 +90,22 @@ done
 
 [ -n "$wanted" ] || fail "there is no bundle for $(uname -m)" 6
 command -v sha256sum >/dev/null || fail 'sha256sum is missing, without which nothing fetched can be trusted' 1
-for bundle in "$(dirname -- "$0")/$name" "./$name"; do
-    [ -f "$bundle" ] || continue
-    is_bundle "$bundle" || fail "$bundle is not the bundle that this script was made with" 65
-    OMSD_PROXY=$proxy sh "$bundle" "$action" "$@"
-    exit $?
-done
-[ -n "$URL" ] || fail "$name is not here, and nobody says where it is: --url" 2
 directory=${TMPDIR:-/tmp}/.omsd-onboard.$$
+bundle=$directory/$name
 (umask 077 && mkdir "$directory") || fail "cannot make $directory" 1
 trap 'rm -rf "$directory"' EXIT
 trap 'exit 1' HUP INT TERM
-fetch "${URL%/}/$name" "$directory/$name" || fail "cannot fetch ${URL%/}/$name" 1
-is_bundle "$directory/$name" || fail "what ${URL%/}/$name gave is not the bundle that this script was made with" 65
-OMSD_PROXY=$proxy sh "$directory/$name" "$action" "$@"
+from=''
+for each in "$(dirname -- "$0")/$name" "./$name"; do
+    [ -n "$from" ] || [ ! -f "$each" ] || from=$each
+done
+if [ -n "$from" ]; then
+    # A copy, in a directory that nobody else can write to: what is run is what was looked at.
+    cp "$from" "$bundle" || fail "cannot copy $from" 1
+else
+    [ -n "$URL" ] || fail "$name is not here, and nobody says where it is: --url" 2
+    from=${URL%/}/$name
+    fetch "$from" "$bundle" || fail "cannot fetch $from" 1
+fi
+is_bundle "$bundle" || fail "$from is not the bundle that this script was made with" 65
+OMSD_PROXY=$proxy sh "$bundle" "$action" "$@"

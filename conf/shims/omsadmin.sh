@@ -8,8 +8,9 @@
 # OMSD names the program, otherwise it is the omsd beside this script, else that of a package; OMSD_ROOT is put in front of every path.
 set -u
 
-here=$(dirname -- "$0")
-OMSD=${OMSD:-$here/omsd}
+# A link to this script may be where the original's was.
+self=$(readlink -f "$0" 2>/dev/null) || self=$0
+OMSD=${OMSD:-$(dirname -- "$self")/omsd}
 [ -x "$OMSD" ] || OMSD=/usr/sbin/omsd
 OMSD_ROOT=${OMSD_ROOT:-/}
 onboard_file=${OMSD_ROOT%/}/etc/omsagent-onboard.conf
