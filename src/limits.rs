@@ -189,6 +189,8 @@ pub const KILL_MS_MAX: u64 = 5_000;
 pub const RELOAD_MS_MAX: u64 = 10_000;
 /// Bytes of the log file of a detached agent; as much again stands in the one before it.
 pub const LOG_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes of a status file that are looked at; one with every destination and stream has a tenth of it.
+pub const STATUS_BYTES_MAX: u64 = 256 * 1024;
 /// A status older than this is no longer a sign of health: two of its writes are missing.
 pub const STATUS_FRESH_MS: u64 = 90_000;
 /// A status older than this is that of an agent that hangs.

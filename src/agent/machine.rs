@@ -3,12 +3,16 @@
 use super::lock::{self, value};
 use super::paths::Paths;
 use crate::onboard::identity::machine_uuid;
+use crate::sys::privilege::{self, Account};
 use crate::sys::{file, host};
 use alloc::format;
 use alloc::string::String;
+use std::path::Path;
 
 /// Who may read it.
 const MODE: u32 = 0o600;
+/// A boot, the longest name of a host, a UUID, and a word in front of each.
+const BYTES_MAX: u64 = 512;
 
 /// What a host is told apart by. All three change together when a disk is copied, one or two at most otherwise: a reboot, a new name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,22 +43,28 @@ impl Machine {
             && differs(&self.hostname, &other.hostname)
             && differs(&self.uuid, &other.uuid)
     }
+
+    /// Writes this host down in the place of another, and says whether it is a copy of that.
+    fn replaces(&self, path: &Path) -> bool {
+        let known = file::text_to_look(path, BYTES_MAX).unwrap_or_default();
+        let before = Machine::read(&known);
+        // Without root the firmware is not asked: what root has written down stays.
+        let uuid = if self.uuid.is_empty() { before.uuid.clone() } else { self.uuid.clone() };
+        let now = Machine { uuid, ..self.clone() };
+        if now.text() != known {
+            // What cannot be written down is compared with older knowledge the next time.
+            let _ = file::write_often(path, now.text().as_bytes(), MODE);
+        }
+        self.is_copied_from(&before)
+    }
 }
 
 /// Whether this host is a copy of the one on which an agent last started with this state directory. Remembers this one: it is told
-/// once, and one that moved for good is itself from then on. The caller has the lock.
-pub fn is_a_copy(paths: &Paths) -> bool {
-    let (path, this) = (paths.machine(), Machine::this());
-    let known = std::fs::read_to_string(&path).unwrap_or_default();
-    let before = Machine::read(&known);
-    // Without root the firmware is not asked: what root has written down stays.
-    let now =
-        Machine { uuid: if this.uuid.is_empty() { before.uuid.clone() } else { this.uuid.clone() }, ..this.clone() };
-    if now.text() != known {
-        // What cannot be written down is compared with older knowledge the next time.
-        let _ = file::write_often(&path, now.text().as_bytes(), MODE);
-    }
-    this.is_copied_from(&before)
+/// once, and one that moved for good is itself from then on. The caller has the lock. Only root may ask the firmware; the file is
+/// `account`'s, as all that is in that directory.
+pub fn is_a_copy(paths: &Paths, account: Option<Account>) -> bool {
+    let this = Machine::this();
+    privilege::acting_as(account, || this.replaces(&paths.machine())).unwrap_or(false)
 }
 
 #[cfg(test)]

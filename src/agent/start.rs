@@ -183,7 +183,7 @@ fn prepare(settings: Settings, caller: &mut Caller) -> Result<(Box<Agent>, Signa
         let ring = open_ring(&home.ring, &config, &log)?;
         Ok((home, ring))
     })?;
-    if !settings.demo && machine::is_a_copy(&paths) {
+    if !settings.demo && machine::is_a_copy(&paths, account) {
         let text = "this host seems to be a copy of another: its boot, name and product UUID are others than at the last start. Two hosts \
                     with one identity are one in every table; if it is a copy, register it anew: omsd onboard remove, omsd onboard";
         log.line(LogLevel::Warn, format_args!("{text}"));

@@ -7,7 +7,7 @@ use super::report;
 use super::sampler::Account;
 use super::sandbox::Sandbox;
 use super::uploader::Uploader;
-use crate::limits::STATUS_FRESH_MS;
+use crate::limits::{STATUS_BYTES_MAX, STATUS_FRESH_MS};
 use crate::ring::disk::DiskRing;
 use crate::ring::{Counters, flow};
 use crate::sys::{clock, file};
@@ -374,7 +374,7 @@ fn time(unix_us: u64) -> String {
 
 /// The status file's text and what is in it. Fails as the file system does, and with `InvalidData` for a file that is none.
 pub fn read(paths: &Paths) -> io::Result<(String, Status)> {
-    let text = std::fs::read_to_string(paths.status())?;
+    let text = file::text_to_look(&paths.status(), STATUS_BYTES_MAX)?;
     let status = json::from_str(&text).map_err(|_| io::ErrorKind::InvalidData)?;
     Ok((text, status))
 }

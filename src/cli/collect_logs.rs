@@ -94,7 +94,7 @@ fn gather(root: &Path) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |name: &str, text: String| entries.push((name.to_string(), text));
     add("version", super::version_text());
-    add("status.json", text_of(&paths.status()));
+    add("status.json", text_of_agent(&paths.status()));
     add("status", status::described(&paths));
     let mut findings = String::new();
     let offline = Wanted { offline: true, ..Wanted::default() };
@@ -112,7 +112,7 @@ fn gather(root: &Path) -> Vec<Entry> {
             add(&format!("destination-{number}"), destination(&paths, &target.destination));
         }
     }
-    add("log", archive::redacted(&text_of(&paths.place("/var/opt/omsd/log"))));
+    add("log", archive::redacted(&text_of_agent(&paths.log())));
     add("files", ["/etc/opt/omsd", "/var/opt/omsd"].map(|path| listing(&paths.place(path), 3)).concat());
     for path in OF_HOST {
         add(&format!("host{}", path.replace('/', "-")), archive::redacted(&text_of(Path::new(path))));
@@ -127,10 +127,17 @@ fn gather(root: &Path) -> Vec<Entry> {
 /// As much of a text as goes into the archive, or why there is none.
 fn text_of(path: &Path) -> String {
     let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(ARCHIVE_FILE_BYTES_MAX).read_to_end(&mut bytes)) {
-        Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) => format!("{}: {error}\n", path.display()),
-    }
+    let read = File::open(path).and_then(|file| file.take(ARCHIVE_FILE_BYTES_MAX).read_to_end(&mut bytes));
+    or_why(path, read.map(|_| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The same of a file that the agent's account has: a link of its to what only root may read leads nowhere.
+fn text_of_agent(path: &Path) -> String {
+    or_why(path, file::text_to_look(path, ARCHIVE_FILE_BYTES_MAX))
+}
+
+fn or_why(path: &Path, text: io::Result<String>) -> String {
+    text.unwrap_or_else(|error| format!("{}: {error}\n", path.display()))
 }
 
 /// The configuration's file and those beside it: what it includes.
@@ -166,7 +173,7 @@ fn destination(paths: &Paths, destination: &Destination) -> String {
         Err(reason) => archive::redacted(&reason).trim_end().to_string(),
     };
     let identity = match destination {
-        Destination::Oms(files) => archive::redacted(&text_of(&paths.place(&files.omsadmin_conf))),
+        Destination::Oms(files) => archive::redacted(&text_of_agent(&paths.place(&files.omsadmin_conf))),
         _ => String::new(),
     };
     format!("{name}\nproxy: {proxy}\n{identity}")
@@ -192,4 +199,25 @@ fn listing(directory: &Path, depth: usize) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    #[test]
+    fn what_leads_out_of_the_state_directory_is_not_packed_nor_waited_for() {
+        let root = std::env::temp_dir().join(format!("omsd-collect-{}", std::process::id()));
+        let paths = Paths::below(&root);
+        fs::create_dir_all(paths.state()).unwrap();
+        fs::write(root.join("secret"), "canary").unwrap();
+        symlink(root.join("secret"), paths.status()).unwrap();
+        assert!(Command::new("mkfifo").arg(paths.log()).status().unwrap().success());
+        let packed: Vec<Entry> = gather(&root);
+        fs::remove_dir_all(&root).unwrap();
+        assert!(packed.iter().any(|(name, text)| name == "log" && text.contains("/log: ")));
+        assert!(packed.iter().all(|(_, text)| !text.contains("canary")), "{packed:?}");
+    }
 }

@@ -228,8 +228,8 @@ fn make_directory(path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let made = DirBuilder::new().mode(mode).create(path);
-    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+    let made = DirBuilder::new().mode(mode).create(path).and_then(|()| file::open_directory(path));
+    made.and_then(|made| made.set_permissions(fs::Permissions::from_mode(mode)))
         .map_err(|error| FileError { path: path.to_owned(), error })
 }
 

@@ -1,10 +1,12 @@
 //! Files written whole or not at all.
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// Replaces `path` by a file of these bytes and this mode, whatever the umask: a reader sees the old file or the new
@@ -53,10 +55,15 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Gives this file or directory the owner of another, as far as we may; a link is not followed.
+/// Opens a directory to change what it is. A symbolic link in the last part of the path is an error, as is anything else.
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
+}
+
+/// Gives a directory the owner of another, as far as we may. What is put in its place meanwhile stays whose it is.
 pub fn own_like(path: &Path, other: &Path) {
-    if let Ok(owner) = fs::metadata(other) {
-        let _ = lchown(path, Some(owner.uid()), Some(owner.gid()));
+    if let (Ok(directory), Ok(owner)) = (open_directory(path), fs::metadata(other)) {
+        let _ = fchown(directory, Some(owner.uid()), Some(owner.gid()));
     }
 }
 
@@ -130,6 +137,18 @@ pub fn open_to_look(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
+/// The text of a file that another account may have put there, at most so many bytes of it; what is no UTF-8 is replaced. Fails
+/// as [`open_to_look`] does and for what is no plain file: who reads may be root, and must not read for that account what only root may.
+pub fn text_to_look(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let file = open_to_look(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Locks an open file for as long as it stays open, or says `WouldBlock` if somebody has it locked.
 /// Source: flock(2): the lock belongs to the open file, not to the process, and survives a fork.
 pub fn lock(file: &File) -> io::Result<()> {
@@ -159,6 +178,7 @@ fn flock(file: &File, operation: i32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{chown, symlink};
 
     #[test]
     fn the_new_file_has_the_mode_and_leaves_nothing_beside_it() {
@@ -171,5 +191,26 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    /// As root, that is; others may give nothing away.
+    #[test]
+    fn nothing_but_a_directory_is_given_away() {
+        const OTHER: u32 = 65_534;
+        let directory = std::env::temp_dir().join(std::format!("omsd-own-{}", std::process::id()));
+        let [given, file, link] = ["given", "file", "link"].map(|name| directory.join(name));
+        fs::create_dir_all(&given).unwrap();
+        fs::write(&file, "").unwrap();
+        symlink(&file, &link).unwrap();
+        let is_root = fs::metadata(&directory).unwrap().uid() == 0;
+        if is_root {
+            chown(&directory, Some(OTHER), Some(OTHER)).unwrap();
+        }
+        [&given, &file, &link].into_iter().for_each(|path| own_like(path, &directory));
+        let owners = [&given, &file, &link].map(|path| fs::symlink_metadata(path).unwrap().uid());
+        fs::remove_dir_all(&directory).unwrap();
+        if is_root {
+            assert_eq!(owners, [OTHER, 0, 0]);
+        }
     }
 }

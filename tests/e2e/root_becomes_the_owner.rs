@@ -49,7 +49,7 @@ fn and_can_do_no_more_than_that() {
     socket.send_to(line.as_bytes(), (Ipv4Addr::LOCALHOST, port)).expect("it is sent");
     site.wait("the message", |seen| seen.messages().any(|message| message == "through a privileged port"));
     wait_until("the status", || site.var("status").exists());
-    for (name, expected) in [("ring", 0o600), ("lock", 0o600), ("status", 0o640)] {
+    for (name, expected) in [("ring", 0o600), ("lock", 0o600), ("machine", 0o600), ("status", 0o640)] {
         let found = std::fs::metadata(site.var(name)).expect(name);
         assert_eq!((found.uid(), found.gid(), mode(&site.var(name))), (ACCOUNT, ACCOUNT, expected), "{name}");
     }
