@@ -24,7 +24,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use getopts::{Matches, Options};
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -195,9 +195,25 @@ fn eprint_usage() {
     let _ = io::stderr().write_all(usage().as_bytes());
 }
 
-/// Writes to standard output; a reader that has gone is no error of ours.
+/// Writes to standard output. Whether anybody hears it makes no difference: the exit code is the answer.
 fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes to standard output what the command is about. `Err` is how it ends then.
+fn print(text: &str) -> Result<(), Exit> {
+    printed(io::stdout().write_all(text.as_bytes()))
+}
+
+/// A reader that has gone is no error of ours, but there is nothing more to do.
+fn printed(written: io::Result<()>) -> Result<(), Exit> {
+    written.map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Exit::Ok,
+        _ => {
+            eprintln!("omsd: {error}");
+            Exit::StateIo
+        }
+    })
 }
 
 fn usage_error(text: &str) -> Exit {
@@ -270,14 +286,8 @@ fn render_lines(arguments: &[String]) -> Exit {
                 Some(time.ok_or_else(|| usage_error("--now takes a time such as 2026-11-22T07:00:00Z"))?)
             }
         };
-        match render::render(form, io::stdin().lock(), io::stdout().lock(), now_us) {
-            Ok(()) => Ok(Exit::Ok),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-            Err(error) => {
-                eprintln!("omsd: {error}");
-                Ok(Exit::StateIo)
-            }
-        }
+        printed(render::render(form, io::stdin().lock(), io::stdout().lock(), now_us))?;
+        Ok(Exit::Ok)
     })
 }
 

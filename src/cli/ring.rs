@@ -1,6 +1,6 @@
 //! `omsd ring`: looks at a ring file; it may be in use.
 
-use super::{Exit, ended, options, parse_with_words, root_of, root_option, say, usage_error};
+use super::{Exit, ended, options, parse_with_words, print, printed, root_of, root_option, say, usage_error};
 use crate::agent::paths::Paths;
 use crate::config::RingSettings;
 use crate::record::{Sender, encode};
@@ -59,7 +59,7 @@ fn list(path: &Path) -> Result<Exit, Exit> {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = look.write_to(&mut text, stream_name);
-    say(&text);
+    print(&text)?;
     Ok(Exit::Ok)
 }
 
@@ -69,11 +69,8 @@ fn verify(path: &Path) -> Result<Exit, Exit> {
     for problem in &problems {
         say(&format!("{problem}\n"));
     }
-    say(&format!(
-        "{}: {}\n",
-        path.display(),
-        if problems.is_empty() { "whole" } else { "damaged; opening it mends what can be" }
-    ));
+    let verdict = if problems.is_empty() { "whole" } else { "damaged; opening it mends what can be" };
+    say(&format!("{}: {verdict}\n", path.display()));
     Ok(if problems.is_empty() { Exit::Ok } else { Exit::StateIo })
 }
 
@@ -83,14 +80,15 @@ fn dump(path: &Path) -> Result<Exit, Exit> {
     let mut output = BufWriter::new(io::stdout().lock());
     let mut line = Text::default();
     let host = host::computer();
+    let mut written = Ok(());
     let dumped = inspect::dump(&file, |shown| {
         line.truncate(0);
         write_frame(shown, &host, &mut line);
-        output.write_all(line.as_bytes()).is_ok()
+        written = output.write_all(line.as_bytes());
+        written.is_ok()
     });
     dumped.map_err(|error| unreadable(path, &error))?;
-    // A reader that has gone is no error of ours.
-    let _ = output.flush();
+    printed(written.and_then(|()| output.flush()))?;
     Ok(Exit::Ok)
 }
 

@@ -1,6 +1,6 @@
 //! `omsd sample`: what would be sent of the host's counters.
 
-use super::{Exit, ended, options, parse, say, usage_error};
+use super::{Exit, ended, options, parse, print, usage_error};
 use crate::collect::host::{Host, Window};
 use crate::collect::{Object, Options, Sink};
 use crate::record::number::Number;
@@ -19,6 +19,7 @@ use getopts::Matches;
 use std::path::Path;
 
 const INTERVAL_S_MAX: u64 = 86_400;
+const COUNT_MAX: u64 = 1_000_000_000;
 
 /// Runs `omsd sample`.
 pub fn command(arguments: &[String]) -> Exit {
@@ -32,7 +33,7 @@ pub fn command(arguments: &[String]) -> Exit {
         let matches = parse(&options, "omsd sample [options]", arguments)?;
         let objects = objects(&matches)?;
         let interval = Duration::from_secs(number(&matches, "interval", 0..=INTERVAL_S_MAX)?);
-        let count = number(&matches, "count", 1..=u64::MAX)?;
+        let count = number(&matches, "count", 1..=COUNT_MAX)?;
         let options = Options { compat: matches.opt_present("compat") };
         let mut windows: Vec<_> = objects.iter().map(|&object| (object, Window::new(object, options))).collect();
         let mut host = Host::new(Path::new("/"));
@@ -42,7 +43,7 @@ pub fn command(arguments: &[String]) -> Exit {
             std::thread::sleep(interval);
             shown.text.truncate(0);
             let failed = take(&mut host, &mut windows, &mut shown);
-            say(&String::from_utf8_lossy(shown.text.as_bytes()));
+            print(&String::from_utf8_lossy(shown.text.as_bytes()))?;
             if failed == windows.len() {
                 return Ok(Exit::StateIo);
             }
@@ -65,7 +66,8 @@ fn objects(matches: &Matches) -> Result<Vec<Object>, Exit> {
 fn number(matches: &Matches, name: &str, range: RangeInclusive<u64>) -> Result<u64, Exit> {
     let Some(text) = matches.opt_str(name) else { return Ok(1) };
     let number = text.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| usage_error(&format!("--{name} takes a whole number from {} on", range.start())))
+    number
+        .ok_or_else(|| usage_error(&format!("--{name} takes a whole number from {} to {}", range.start(), range.end())))
 }
 
 /// One sample of each object; how many of them could not be taken.

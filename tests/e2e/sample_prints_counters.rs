@@ -1,7 +1,10 @@
 //! An administrator asks what would be sent of this host's counters: a table, or the items themselves. There is no configuration.
 
-use crate::harness::{command, run};
+use crate::harness::{Site, Source, command, omsd_bin, run, wait_until};
 use omsd_standin::serde_json::{self, Value};
+use std::fs::File;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_table_has_each_counter_with_its_value_and_instance() {
@@ -28,4 +31,28 @@ fn an_object_that_is_none_is_a_usage_error() {
     let output = run(command().args(["sample", "--object", "Disk"]));
     assert_eq!(output.code(), 64, "{output:?}");
     assert!(output.stderr.contains("Logical Disk"), "{output:?}");
+}
+
+#[test]
+fn nobody_who_reads_is_the_end_and_a_full_disk_is_a_failure() {
+    let (site, source) = (Site::new(), Source::udp());
+    site.configure(&[source], "");
+    let mut omsd = site.start();
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    sender.send_to(b"<13>Nov 22 20:00:00 web01 app: kept", (Ipv4Addr::LOCALHOST, source.port())).expect("it is sent");
+    wait_until("the message is in the ring", || site.stream("syslog")["received"] == 1);
+    omsd.terminate();
+    let ring = site.var("ring").into_os_string().into_string().expect("a path of ASCII");
+    let sample = ["sample", "--object", "System", "--interval", "0", "--count", "1000000000"];
+    for words in [&sample[..], &["ring", "dump", &ring], &["ring", "list", &ring]] {
+        // What goes on for nobody is ended, with another code.
+        let mut in_time = Command::new("timeout");
+        let mut running =
+            in_time.arg("20").arg(omsd_bin()).args(words).stdout(Stdio::piped()).spawn().expect("it starts");
+        drop(running.stdout.take());
+        assert_eq!(running.wait().expect("it is ours").code(), Some(0), "{words:?}");
+        let full = File::options().write(true).open("/dev/full").expect("a full disk");
+        let status = command().args(words).stdout(full).stderr(Stdio::null()).status().expect("it starts");
+        assert_eq!(status.code(), Some(74), "{words:?}");
+    }
 }
