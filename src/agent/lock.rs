@@ -138,7 +138,7 @@ pub struct Lock {
 
 impl Lock {
     /// Takes the lock, or says `WouldBlock` if an agent has it. Fails as the file system does, and with `InvalidInput` for what is no
-    /// plain file of one name: root writes into a directory that the agent's account owns.
+    /// plain file of one name.
     pub fn take(path: &Path, configuration: u64) -> io::Result<Lock> {
         let file = file::open_to_lock(path)?;
         let found = file.metadata()?;

@@ -96,8 +96,8 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file that is to be locked, makes it if it is not there, for the owner of its directory. A symbolic link is an error. Its
-/// descriptor is closed on exec, also by kernels that know no flag for that at open(2).
+/// Opens a file that is to be locked, makes it if it is not there. A symbolic link is an error. Its descriptor is closed on exec, also by
+/// kernels that know no flag for that at open(2).
 pub fn open_to_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options
@@ -112,24 +112,14 @@ pub fn open_to_lock(path: &Path) -> io::Result<File> {
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    give_to_directorys_owner(&file, path);
     Ok(file)
 }
 
-/// Opens a file to add to its end, makes it if it is not there, for its owner alone: root gives a new one to the owner of its directory.
+/// Opens a file to add to its end, makes it if it is not there, for its owner alone.
 pub fn open_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    let file = options.open(path)?;
-    give_to_directorys_owner(&file, path);
-    Ok(file)
-}
-
-/// Makes whoever owns the directory that this file is in the file's owner, as far as we may.
-fn give_to_directorys_owner(file: &File, path: &Path) {
-    if let Ok(directory) = fs::metadata(path.parent().unwrap_or(path)) {
-        let _ = fchown(file, Some(directory.uid()), Some(directory.gid()));
-    }
+    options.open(path)
 }
 
 /// Opens a file to read it. A symbolic link is an error, and a pipe is not waited for.
