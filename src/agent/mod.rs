@@ -89,7 +89,7 @@ pub struct Agent {
     except: [u8; Stream::ALL.len()],
     beat: Beat,
     sampler: Sampler,
-    /// `None` where no identity is needed.
+    /// One for each identity.
     keepers: Vec<Keeper>,
     /// `None` in a demo, which leaves nothing behind.
     status: Option<status::Writer>,

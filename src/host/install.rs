@@ -81,7 +81,7 @@ fn choose_mode(work: &mut Work, wanted: Option<Mode>) -> Result<Mode, HostError>
 }
 
 /// Where the program is, as far as the manifest says.
-pub fn installed_prefix(work: &Work) -> Option<String> {
+fn installed_prefix(work: &Work) -> Option<String> {
     let files = work.manifest().entries().iter().filter(|entry| matches!(entry, Entry::File { .. }));
     files.filter_map(|entry| entry.path()?.strip_suffix(PROGRAM)).next().map(ToOwned::to_owned)
 }

@@ -16,8 +16,9 @@ pub mod service;
 pub mod uninstall;
 mod work;
 
+use self::manifest::{Entry, Manifest};
 use crate::sys::command::{self, Output};
-use crate::sys::process::Ended;
+use crate::sys::process::{self, Ended};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -98,6 +99,17 @@ const PLACES: [&str; 6] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local
 fn program(root: &Path, name: &str) -> Option<PathBuf> {
     let places = PLACES.iter().map(|place| root.join(place.trim_start_matches('/')).join(name));
     places.into_iter().find(|path| path.is_file())
+}
+
+/// Our own program that the manifest names; without a manifest the one that runs, which is a package's then, or a copy by hand.
+fn installed_program(manifest: &Manifest) -> String {
+    let installed = manifest.entries().iter().find_map(|entry| match entry {
+        Entry::File { path, .. } if path.ends_with(PROGRAM) => Some(path.clone()),
+        _ => None,
+    });
+    let own =
+        || process::program().map_or_else(|_| format!("{PREFIX}{PROGRAM}"), |path| path.to_string_lossy().into_owned());
+    installed.unwrap_or_else(own)
 }
 
 /// Runs a program of the live host. Fails if it is not there or does not end with 0.

@@ -1,10 +1,9 @@
 //! `omsd service`, and what installing and removing want of those that supervise.
 
 use super::init::{self, Mode};
-use super::install::installed_prefix;
 use super::manifest::{Entry, Manifest};
 use super::work::Work;
-use super::{HostError, PREFIX, PROGRAM, ask, at, program, run};
+use super::{HostError, ask, at, installed_program, program, run};
 use crate::agent::lock::{self, Holder};
 use crate::agent::paths::Paths;
 use crate::limits::{COMMAND_OUTPUT_BYTES_MAX, SERVICE_MS_MAX};
@@ -50,7 +49,7 @@ pub fn service(verb: Verb) -> Result<bool, HostError> {
     let mode = work.manifest().mode().and_then(Mode::from_name);
     let service = Service {
         mode: mode.unwrap_or_else(|| init::detect(work.root()).0),
-        program: format!("{}{PROGRAM}", installed_prefix(&work).unwrap_or_else(|| PREFIX.to_owned())),
+        program: installed_program(work.manifest()),
     };
     match verb {
         Verb::Start => service.start(),

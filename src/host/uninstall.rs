@@ -2,7 +2,7 @@
 
 use super::manifest::{Entry, Manifest};
 use super::work::read_file;
-use super::{CONFIGURATION, HostError, PREFIX, PROGRAM, STATE, account, at, forward, init, is_live, run, service};
+use super::{CONFIGURATION, HostError, STATE, account, at, forward, init, installed_program, is_live, run, service};
 use crate::agent::paths;
 use crate::crypto::sha256_hex;
 use crate::sys::privilege;
@@ -48,7 +48,7 @@ pub fn uninstall(wish: &Wish) -> Result<bool, HostError> {
     }
     removal.cron();
     if is_live && !wish.is_dry {
-        service::end(&removal.manifest, &removal.program())?;
+        service::end(&removal.manifest, &installed_program(&removal.manifest))?;
     }
     removal.entries();
     if wish.purges {
@@ -68,14 +68,6 @@ fn say(text: &str) {
 impl Removal {
     fn place(&self, path: &str) -> PathBuf {
         self.manifest.place(path)
-    }
-
-    fn program(&self) -> String {
-        let files = self.manifest.entries().iter().filter_map(Entry::path);
-        files
-            .into_iter()
-            .find(|path| path.ends_with(PROGRAM))
-            .map_or_else(|| format!("{PREFIX}{PROGRAM}"), ToOwned::to_owned)
     }
 
     /// The way back of what nothing else does: removes, or says what would be.
