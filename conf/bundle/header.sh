@@ -131,9 +131,12 @@ install() {
     need_root
     machine=$(uname -m)
     case $ARCH-$machine in
-        x86_64-x86_64 | i686-x86_64 | i686-i[3-6]86) ;;
+        x86_64-x86_64 | i[56]86-x86_64 | i[56]86-i[3-6]86) ;;
         *) fail "this bundle is for $ARCH; this machine is $machine" 6 ;;
     esac
+    if [ "$ARCH" = i686 ] && grep -q '^flags' /proc/cpuinfo 2>/dev/null && ! grep -q '^flags.* sse2' /proc/cpuinfo; then
+        fail "this bundle needs SSE2, which this processor has not: take omsd-$VERSION.universal.i586.sh" 6
+    fi
     there=$(version_of "$program")
     if [ -n "$there" ]; then
         [ "$action" = upgrade ] || fail "omsd $there is installed: use --upgrade" 23

@@ -9,6 +9,7 @@ VERSION=@VERSION@
 URL=${OMSD_URL:-@URL@}
 SHA256_X64=@SHA256_X64@
 SHA256_X86=@SHA256_X86@
+SHA256_I586=@SHA256_I586@
 
 usage() {
     cat <<END
@@ -58,9 +59,15 @@ is_bundle() {
     [ "${sum%% *}" = "$wanted" ]
 }
 
-case $(uname -m) in
+machine=$(uname -m)
+case $machine in
     x86_64) name=omsd-$VERSION.universal.x64.sh wanted=$SHA256_X64 ;;
-    i[3-6]86) name=omsd-$VERSION.universal.x86.sh wanted=$SHA256_X86 ;;
+    i[3-6]86)
+        name=omsd-$VERSION.universal.x86.sh wanted=$SHA256_X86
+        if grep -q '^flags' /proc/cpuinfo 2>/dev/null && ! grep -q '^flags.* sse2' /proc/cpuinfo; then
+            name=omsd-$VERSION.universal.i586.sh wanted=$SHA256_I586 machine="$machine without SSE2"
+        fi
+        ;;
     *) wanted='' ;;
 esac
 
@@ -88,7 +95,7 @@ while [ "$words" -gt 0 ]; do
     esac
 done
 
-[ -n "$wanted" ] || fail "there is no bundle for $(uname -m)" 6
+[ -n "$wanted" ] || fail "there is no bundle for $machine" 6
 command -v sha256sum >/dev/null || fail 'sha256sum is missing, without which nothing fetched can be trusted' 1
 directory=${TMPDIR:-/tmp}/.omsd-onboard.$$
 bundle=$directory/$name
