@@ -60,8 +60,8 @@ pub struct Story {
     pub certificate: String,
     /// When the certificate ends, in seconds since 1970; 0: not known.
     pub end_unix_s: i64,
-    /// Wall-clock µs of the last heartbeat that the service took; 0: none since the start.
-    pub last_heartbeat_us: u64,
+    /// When the service last took a heartbeat, by [`clock::boot_ms`]; 0: not since the start.
+    pub last_heartbeat_ms: u64,
     /// What is wrong; empty: nothing.
     pub reason: String,
 }
@@ -171,7 +171,7 @@ impl Keeper {
             story.end_unix_s = report.end_unix_s;
         }
         if report.taken {
-            story.last_heartbeat_us = clock::wall_us();
+            story.last_heartbeat_ms = clock::boot_ms();
             log.line(LogLevel::Debug, format_args!("the service took a topology heartbeat"));
         }
         if report.renewed {

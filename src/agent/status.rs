@@ -42,7 +42,8 @@ pub struct Status {
     pub boot_id: String,
     /// Monotonic clock when this was written.
     pub monotonic_ms: u64,
-    /// Wall clock, when the agent started and when this was written.
+    /// When the agent started and when this was written. This and every other moment is told by the wall clock of the writing: one that
+    /// was set since the moment makes nothing look older or younger.
     pub started: String,
     /// See `started`.
     pub written: String,
@@ -220,11 +221,33 @@ pub struct Writer {
     fips: String,
     sandbox: SandboxStatus,
     boot_id: String,
-    started_us: u64,
+    started: Moment,
     written_ms: u64,
     /// Records lost when the file was last written; `None`: it was not.
     lost: Option<u64>,
-    last_loss_us: u64,
+    last_loss: Moment,
+}
+
+/// A moment by [`clock::boot_ms`]; 0: there was none.
+type Moment = u64;
+
+/// What the clocks say at once.
+#[derive(Debug, Clone, Copy)]
+struct Clocks {
+    wall_us: u64,
+    boot_ms: u64,
+}
+
+impl Clocks {
+    fn read() -> Clocks {
+        Clocks { wall_us: clock::wall_us(), boot_ms: clock::boot_ms() }
+    }
+
+    /// A moment in RFC 3339, UTC; empty for none.
+    fn tell(self, moment: Moment) -> String {
+        let ago_us = self.boot_ms.saturating_sub(moment) * 1000;
+        if moment == 0 { String::new() } else { time(self.wall_us.saturating_sub(ago_us)) }
+    }
 }
 
 impl Writer {
@@ -236,10 +259,10 @@ impl Writer {
             fips: standing.to_string(),
             sandbox,
             boot_id: lock::boot_id(),
-            started_us: clock::wall_us(),
+            started: clock::boot_ms(),
             written_ms: 0,
             lost: None,
-            last_loss_us: 0,
+            last_loss: 0,
         }
     }
 
@@ -259,9 +282,9 @@ impl Writer {
         intake: Intake,
     ) -> io::Result<()> {
         self.written_ms = now_ms;
-        let pending = ring.pending_total();
+        let (clocks, pending) = (Clocks::read(), ring.pending_total());
         let mut destinations: Vec<DestinationStatus> =
-            uploaders.iter().map(|uploader| of_destination(uploader, ring, now_ms)).collect();
+            uploaders.iter().map(|uploader| of_destination(uploader, ring, now_ms, clocks)).collect();
         self.note_losses(
             destinations.iter().flat_map(|destination| &destination.streams).map(StreamStatus::lost).sum(),
         );
@@ -272,8 +295,8 @@ impl Writer {
             pid: std::process::id(),
             boot_id: self.boot_id.clone(),
             monotonic_ms: now_ms,
-            started: time(self.started_us),
-            written: time(clock::wall_us()),
+            started: clocks.tell(self.started),
+            written: time(clocks.wall_us),
             state: state.to_string(),
             destination: first.destination,
             fips: self.fips.clone(),
@@ -291,11 +314,11 @@ impl Writer {
                 failed: intake.samples.failed,
                 empty: intake.samples.empty,
             },
-            identities: keepers.iter().map(of_identity).collect(),
+            identities: keepers.iter().map(|keeper| of_identity(keeper, clocks)).collect(),
             upload: first.upload,
             streams: first.streams,
             others,
-            last_loss: Some(time(self.last_loss_us)).filter(|moment| !moment.is_empty()),
+            last_loss: Some(clocks.tell(self.last_loss)).filter(|moment| !moment.is_empty()),
         };
         file::write_often(&self.path, json::to_string(&status).as_bytes(), MODE)
     }
@@ -305,29 +328,29 @@ impl Writer {
     /// What was lost before the start is in the ring's account, but has no time.
     fn note_losses(&mut self, lost: u64) {
         if self.lost.is_some_and(|before| lost > before) {
-            self.last_loss_us = clock::wall_us();
+            self.last_loss = clock::boot_ms();
         }
         self.lost = Some(lost);
     }
 }
 
-fn of_identity(keeper: &Keeper) -> IdentityStatus {
+fn of_identity(keeper: &Keeper, clocks: Clocks) -> IdentityStatus {
     let story = &keeper.story;
     IdentityStatus {
         certificate: story.certificate.clone(),
         certificate_end: time(u64::try_from(story.end_unix_s).unwrap_or(0) * 1_000_000),
-        last_heartbeat: time(story.last_heartbeat_us),
+        last_heartbeat: clocks.tell(story.last_heartbeat_ms),
         reason: story.reason.clone(),
     }
 }
 
-fn of_destination(uploader: &Uploader, ring: &DiskRing, now_ms: u64) -> DestinationStatus {
+fn of_destination(uploader: &Uploader, ring: &DiskRing, now_ms: u64, clocks: Clocks) -> DestinationStatus {
     let story = &uploader.story;
     DestinationStatus {
         destination: uploader.name.clone(),
         upload: UploadStatus {
-            last_success: time(story.last_success_us),
-            last_failure: time(story.last_failure_us),
+            last_success: clocks.tell(story.last_success_ms),
+            last_failure: clocks.tell(story.last_failure_ms),
             last_status: u64::from(story.last_status),
             last_reason: story.last_reason.clone(),
             requests: story.requests,
@@ -395,6 +418,13 @@ impl Status {
         clock::monotonic_ms().saturating_sub(self.monotonic_ms)
     }
 
+    /// What the wall clock of the writing would say now, whoever has set it since. After another boot: what it says.
+    pub fn now_us(&self) -> u64 {
+        let written_us = iso8601::unix_us(&self.written).and_then(|us| u64::try_from(us).ok());
+        let of_this_boot = written_us.filter(|_| self.is_of_this_boot());
+        of_this_boot.map_or_else(clock::wall_us, |written_us| written_us + self.age_ms() * 1000)
+    }
+
     /// Every destination: its name, its deliveries, its streams.
     pub fn destinations(&self) -> impl Iterator<Item = (&str, &UploadStatus, &[StreamStatus])> {
         let others =
@@ -402,7 +432,7 @@ impl Status {
         core::iter::once((self.destination.as_str(), &self.upload, self.streams.as_slice())).chain(others)
     }
 
-    /// For a person: is it alive, when did it last upload, what did it lose; then the rest. `now_us`: wall clock.
+    /// For a person: is it alive, when did it last upload, what did it lose; then the rest. `now_us`: see [`Status::now_us`].
     pub fn describe(&self, now_us: u64) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -614,14 +644,43 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_is_told_by_the_clock_as_it_is_now() {
+        const DAY_US: u64 = 86_400_000_000;
+        // A clock that stood at 1970 when the agent started, and was set since.
+        let clocks = Clocks { wall_us: 20_000 * DAY_US, boot_ms: 90_000 };
+        for (moment, expected) in [
+            (0, ""),
+            (30_000, "2024-10-03T23:59:00.000Z"),
+            (90_000, "2024-10-04T00:00:00.000Z"),
+            (90_001, "2024-10-04T00:00:00.000Z"),
+        ] {
+            assert_eq!(clocks.tell(moment), expected);
+        }
+        assert_eq!(Clocks { wall_us: 0, ..clocks }.tell(30_000), "");
+    }
+
+    #[test]
+    fn how_long_ago_something_was_does_not_depend_on_who_set_the_clock() {
+        for written in ["1970-01-02T00:00:00.000Z", "2099-01-01T00:00:00.000Z"] {
+            let status = status(|it| {
+                it.written = written.into();
+                (it.boot_id, it.monotonic_ms) = (lock::boot_id(), clock::monotonic_ms().saturating_sub(61_000));
+            });
+            let now_us = status.now_us();
+            assert!((61..70).map(span).any(|ago| since(written, now_us) == ago), "{}", since(written, now_us));
+        }
+        assert!(status(|_| {}).now_us().abs_diff(clock::wall_us()) < 10_000_000, "of another boot");
+    }
+
+    #[test]
     fn a_loss_has_a_time_only_if_it_came_after_the_start() {
         let mut writer =
             Writer::new(&Paths::below(Path::new("/x")), Path::new("/ring"), &Standing::ask(), status(|_| {}).sandbox);
         writer.note_losses(5);
-        assert_eq!(writer.last_loss_us, 0);
+        assert_eq!(writer.last_loss, 0);
         writer.note_losses(5);
-        assert_eq!(writer.last_loss_us, 0);
+        assert_eq!(writer.last_loss, 0);
         writer.note_losses(6);
-        assert!(writer.last_loss_us > 0);
+        assert!(writer.last_loss > 0);
     }
 }

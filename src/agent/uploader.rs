@@ -50,10 +50,10 @@ impl Fed {
 /// What an operator is told about uploads.
 #[derive(Debug, Default, Clone)]
 pub struct Story {
-    /// Wall-clock µs of the last success and the last failure; 0: none yet.
-    pub last_success_us: u64,
-    /// See `last_success_us`.
-    pub last_failure_us: u64,
+    /// When the last success and the last failure were, by [`clock::boot_ms`]; 0: none yet.
+    pub last_success_ms: u64,
+    /// See `last_success_ms`.
+    pub last_failure_ms: u64,
     /// HTTP status and reason of the last failure.
     pub last_status: u16,
     /// See `last_status`.
@@ -71,7 +71,7 @@ pub struct Story {
 impl Story {
     fn note_failure(&mut self, outcome: &Outcome) {
         self.ambiguous += u64::from(outcome.ambiguous);
-        self.last_failure_us = clock::wall_us();
+        self.last_failure_ms = clock::boot_ms();
         self.last_status = outcome.status;
         self.last_reason.clone_from(&outcome.reason);
     }
@@ -436,7 +436,7 @@ impl Uploader {
         let story = &mut self.story;
         story.requests += 1;
         if outcome.verdict == Verdict::Sent {
-            story.last_success_us = clock::wall_us();
+            story.last_success_ms = clock::boot_ms();
             story.body_bytes += outcome.body_bytes;
             story.wire_bytes += outcome.wire_bytes;
             let (records, bytes) = (outcome.records, outcome.wire_bytes);

@@ -226,7 +226,7 @@ fn judge_supervised(all: &[Supervisor], parent: Option<&str>) -> Finding {
 
 pub(super) fn errors(scene: &Scene, tell: Tell) {
     tell(match &scene.status {
-        Ok(status) => judge_errors(status, scene.now_us),
+        Ok(status) => judge_errors(status, status.now_us()),
         Err(error) => Finding::skip("run.errors", format!("no status: {error}")),
     });
 }
@@ -277,7 +277,7 @@ pub(super) fn last_upload(scene: &Scene, tell: Tell) {
     };
     scene.configured(&[ID], tell, |config, tell| {
         // The file is up to 30 s old: what counts is how things stood when it was written.
-        let written_us = scene.now_us.saturating_sub(status.age_ms() * 1000);
+        let written_us = unix_us(&status.written).unwrap_or(0);
         let since = |moment: &str| unix_us(moment).map(|us| written_us.saturating_sub(us) / 1_000_000);
         let flush_ms = config.targets.iter().map(|target| target.sending.flush_ms).max().unwrap_or(0);
         let late = |stream: &StreamStatus| {

@@ -3,7 +3,6 @@
 use super::{Exit, ended, options, parse, root_of, root_option, say};
 use crate::agent::paths::Paths;
 use crate::agent::status;
-use crate::sys::clock;
 use alloc::string::String;
 use std::io;
 use std::path::Path;
@@ -23,7 +22,7 @@ pub fn command(arguments: &[String]) -> Exit {
         })?;
         match matches.opt_present("json") {
             true => say(&(text + "\n")),
-            false => say(&status.describe(clock::wall_us())),
+            false => say(&status.describe(status.now_us())),
         }
         Ok(if status.is_alive() { Exit::Ok } else { Exit::TryAgain })
     })
@@ -37,7 +36,7 @@ pub fn is_running(root: &Path) -> bool {
 /// What it prints, also where there is nothing to print.
 pub fn described(paths: &Paths) -> String {
     match status::read(paths) {
-        Ok((_, status)) => status.describe(clock::wall_us()),
+        Ok((_, status)) => status.describe(status.now_us()),
         Err(error) => alloc::format!("{}: {error}\n", paths.status().display()),
     }
 }
