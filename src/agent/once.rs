@@ -82,6 +82,8 @@ pub enum Hindrance {
     ClockNotSet,
     /// The kernel gave no process to upload with.
     NoChild,
+    /// The service refuses this host, or does not know it.
+    Refused,
     /// What waits has not become less for [`ONCE_STUCK_RUNS`] runs.
     Stuck,
 }
@@ -193,9 +195,11 @@ impl Agent {
         let is_stuck = memory.note_waiting(waiting);
         self.remember(&self.paths.once(), &memory.text());
         let no_child = self.uploaders.iter().any(Uploader::is_without_child);
+        let is_refused = self.uploaders.iter().any(|uploader| uploader.is_refused(&self.ring));
         match self.stop(clock::monotonic_ms(), status::STOPPED) {
             Ended::Stopped if !is_set => Ended::Hindered(Hindrance::ClockNotSet),
             Ended::Stopped if no_child => Ended::Hindered(Hindrance::NoChild),
+            Ended::Stopped if is_refused => Ended::Hindered(Hindrance::Refused),
             Ended::Stopped if is_stuck => Ended::Hindered(Hindrance::Stuck),
             ended => ended,
         }

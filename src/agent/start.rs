@@ -135,6 +135,7 @@ impl fmt::Display for OpenError {
             io::ErrorKind::PermissionDenied => out.write_str("; ports below 1024 and system directories want root"),
             _ => Ok(()),
         }
+            io::ErrorKind::AddrNotAvailable => out.write_str("; this host does not have that address, or not yet"),
     }
 }
 

@@ -508,6 +508,12 @@ impl Uploader {
         Stream::ALL.iter().any(|&stream| self.schedule.attempts(stream) > 0)
     }
 
+    /// The service says no: the last answer to some stream, in this life or an earlier one.
+    pub fn is_refused(&self, ring: &DiskRing) -> bool {
+        let retries = Stream::ALL.map(|stream| state_of(ring, self.flow(stream)).retry);
+        retries.iter().any(|retry| retry.attempts > 0 && backoff::is_refusal(retry.reason))
+    }
+
     /// Uploads succeed, or one is under way that may: none of its stream has failed since the last success, and it began within
     /// this time.
     pub fn is_moving(&self, now_ms: u64, within_ms: u64) -> bool {

@@ -113,7 +113,7 @@ fn once(settings: Settings, strict: bool) -> Exit {
     let paths = Paths::below(&settings.root);
     let (exit, text) = match agent::start(settings, &mut Caller::default()) {
         Ok(Ended::Stopped) => return Exit::Ok,
-        Ok(Ended::Hindered(hindrance)) => (Exit::TryAgain, describe(hindrance).to_string()),
+        Ok(ended @ Ended::Hindered(hindrance)) => (exit_of_end(ended), describe(hindrance).to_string()),
         Ok(ended) => (exit_of_end(ended), String::from("the run failed: the agent's log says why")),
         Err(StartError::Locked(_)) if hangs(&paths) => {
             (Exit::TryAgain, String::from("an agent runs here that hangs: omsd stop --kill ends it"))
@@ -137,6 +137,7 @@ fn describe(hindrance: Hindrance) -> &'static str {
     match hindrance {
         Hindrance::ClockNotSet => "this host's clock is not set: records are kept, and sent when it is",
         Hindrance::NoChild => "no process to upload with could be started: records are kept, and sent when one can",
+        Hindrance::Refused => "the service refuses this host: records are kept, and tried again; omsd status says why",
         Hindrance::Stuck => "what waits has not become less for three runs: omsd status says why",
     }
 }
@@ -218,6 +219,7 @@ fn exit_of_end(ended: Ended) -> Exit {
     match ended {
         Ended::Stopped => Exit::Ok,
         Ended::NotSynced => Exit::StateIo,
+        Ended::Hindered(Hindrance::Refused) => Exit::Refused,
         Ended::Hindered(_) => Exit::TryAgain,
         Ended::ModuleBroken => Exit::SelfTest,
     }
@@ -230,8 +232,13 @@ fn exit_of(error: &StartError) -> Exit {
         StartError::Sandbox(_) => Exit::Permission,
         StartError::Create(_, cause) if cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
         StartError::Source(error) if error.cause.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
+        StartError::Create(_, cause) if is_full(cause) => Exit::StateIo,
         StartError::Create(..) | StartError::Source(_) | StartError::OfNetwork(_) => Exit::CannotCreate,
         StartError::Ring(..) => Exit::StateIo,
         StartError::Locked(_) | StartError::Signals(_) => Exit::TryAgain,
     }
+}
+
+fn is_full(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

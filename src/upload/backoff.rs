@@ -12,6 +12,12 @@ use crate::limits::RETRY_AFTER_MS_MIN;
 /// The wait of 403 and 404, in first waits.
 const SLOW_FACTOR: u64 = 8;
 
+/// Whether a chunk that waits after an answer of this status waits for a person: who we are is refused, or where we send to.
+/// 400 is an answer about a token or our certificate here: one about the records puts nothing off.
+pub fn is_refusal(status: u16) -> bool {
+    matches!(status, 400 | 401 | 403 | 404)
+}
+
 /// The schedule's bounds, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {

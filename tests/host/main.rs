@@ -16,6 +16,7 @@ mod busybox;
 mod cron_by_the_minute;
 mod debian;
 mod definitions;
+mod exit_codes;
 mod interrupted;
 mod keepalive;
 mod keepalive_after_a_hang;
