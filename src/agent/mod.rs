@@ -405,6 +405,13 @@ impl Agent {
                 format_args!("the ring file was deleted: what is not sent when the agent ends is lost; restart it");
             self.log.limited(now_ms, LogLevel::Error, "deleted", text);
         }
+        if let Some(path) = self.sources.lost() {
+            let path = path.display();
+            let text = format_args!(
+                "nothing arrives at {path} any more: another program, a syslog daemon perhaps, removed it or put its own there"
+            );
+            self.log.line(LogLevel::Error, text);
+        }
         let intake = status::Intake {
             connections: self.sources.connections(),
             turned_away: self.sources.turned_away,

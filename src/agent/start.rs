@@ -129,13 +129,16 @@ impl fmt::Display for OpenError {
         }
         write!(out, ": {}", self.cause)?;
         match self.cause.kind() {
+            io::ErrorKind::AddrInUse if self.listen == Listen::UnixDatagram(String::from("/dev/log")) => out.write_str(
+                "; a syslog daemon has it: take this source out, and `omsd install` has that daemon forward",
+            ),
             io::ErrorKind::AddrInUse => {
                 out.write_str("; another program has it: stop that, or choose another port or path")
             }
+            io::ErrorKind::AddrNotAvailable => out.write_str("; this host does not have that address, or not yet"),
             io::ErrorKind::PermissionDenied => out.write_str("; ports below 1024 and system directories want root"),
             _ => Ok(()),
         }
-            io::ErrorKind::AddrNotAvailable => out.write_str("; this host does not have that address, or not yet"),
     }
 }
 

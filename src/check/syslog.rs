@@ -186,6 +186,10 @@ fn judge_rule(listens: &[Listen], rules: &Rules) -> Finding {
         return Finding::skip(ID, "no source is for this host's own messages");
     }
     if local.iter().any(|listen| matches!(listen, Listen::UnixDatagram(path) if path.ends_with("/dev/log"))) {
+        if let Some(daemon) = rules.running.first() {
+            let text = format!("omsd listens on /dev/log, and {daemon} runs, which takes that for itself");
+            return Finding::warn(ID, text, "take this source out of omsd.conf; omsd install has the daemon forward");
+        }
         return Finding::pass(ID, "omsd is the one that listens on /dev/log");
     }
     let place = |rule: &Rule| format!("{}:{}", rule.file, rule.forward.line);
@@ -345,7 +349,9 @@ mod tests {
         check_rule(udp(25224), Some("*.* @logs.example:514\n"), Grade::Fail, "no rule");
         check_rule(udp(25224), Some("*.* /var/log/all\n"), Grade::Fail, "no rule");
         check_rule(udp(25224), None, Grade::Skip, "neither");
-        check_rule(Listen::UnixDatagram("/dev/log".into()), Some(""), Grade::Pass, "/dev/log");
+        check_rule(Listen::UnixDatagram("/dev/log".into()), Some(""), Grade::Warn, "rsyslogd runs");
+        let alone = Rules { all: Vec::new(), is_there: false, hidden: String::new(), running: Vec::new() };
+        assert_eq!(judge_rule(&[Listen::UnixDatagram("/dev/log".into())], &alone).result, Grade::Pass);
         check_rule(Listen::Udp([192, 0, 2, 1].into(), 514), Some(""), Grade::Skip, "own messages");
     }
 }

@@ -3,6 +3,7 @@
 use super::{Exit, ended, options, parse, root_of, root_option, say};
 use crate::agent::control::{self, Answer};
 use crate::agent::paths::Paths;
+use crate::host::forward::remove_dead_log;
 use crate::host::service::is_supervised;
 use crate::limits::{HAND_OVER_MS_MAX, KILL_MS_MAX, RELOAD_MS_MAX};
 use alloc::string::String;
@@ -16,7 +17,12 @@ pub fn stop(arguments: &[String]) -> Exit {
     ended(|| {
         let matches = parse(&options, "omsd stop [options]", arguments)?;
         let kill_ms = matches.opt_present("kill").then_some(KILL_MS_MAX);
-        Ok(match control::stop(&Paths::below(&root_of(&matches)), HAND_OVER_MS_MAX, kill_ms) {
+        let root = root_of(&matches);
+        let answer = control::stop(&Paths::below(&root), HAND_OVER_MS_MAX, kill_ms);
+        if matches!(answer, Answer::NotRunning | Answer::Done | Answer::Killed) {
+            remove_dead_log(&root);
+        }
+        Ok(match answer {
             Answer::NotRunning => said("no omsd runs here"),
             Answer::Done => said("stopped"),
             Answer::Killed => said("killed: it did not end in time"),

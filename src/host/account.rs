@@ -9,9 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 /// The account's name unless another is asked for.
@@ -201,9 +199,7 @@ pub fn remove(manifest: &Manifest) -> Vec<String> {
     for entry in manifest.entries() {
         if let Entry::Leftover(path) = entry {
             let path = manifest.place(path);
-            // A socket that somebody else has by now is his; what is no socket refuses, too.
-            let asked = UnixDatagram::unbound().and_then(|socket| socket.connect(&path));
-            if asked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+            if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file())
                 && let Err(error) = fs::remove_file(&path)
             {
                 left.push(at(&path)(error).to_string());

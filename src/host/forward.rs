@@ -2,10 +2,11 @@
 
 use super::account::Account;
 use super::init::{self, Mode};
-use super::manifest::Entry;
+use super::manifest::{Entry, Manifest};
 use super::service::restart_other;
 use super::work::{Work, Wrote};
 use super::{HostError, ask, at, program};
+use crate::sys::socket::is_abandoned;
 use alloc::borrow::{Cow, ToOwned};
 use alloc::format;
 use alloc::string::String;
@@ -67,11 +68,28 @@ pub fn is_wanted_at_log(work: &Work, mode: Mode) -> bool {
     work.is_live() && is_free && is_roots && !DAEMONS.iter().any(|daemon| is_there(root, daemon))
 }
 
-/// The sample configuration with that source. What the agent makes there is noted: it cannot remove it itself.
+/// The sample configuration with that source. What the agent makes there is noted: once it is no
+/// root's it cannot remove it itself.
 pub fn with_log(work: &mut Work, sample: &str) -> Result<String, HostError> {
     work.tell("there is no syslog daemon: omsd listens on /dev/log itself");
     work.note(Entry::Leftover(LOG.to_owned()))?;
     Ok(sample.replace(LOG_SOURCE, &switched_on()))
+}
+
+/// Whether a configuration that [`with_log`] made is in the way of a syslog daemon that came since.
+pub fn is_superseded(work: &Work, configuration: &[u8]) -> bool {
+    work.manifest().entries().contains(&Entry::Leftover(LOG.to_owned()))
+        && String::from_utf8_lossy(configuration).contains(&switched_on())
+        && DAEMONS.iter().any(|daemon| is_there(work.root(), daemon))
+}
+
+/// Removes the socket that [`with_log`] noted, when nobody listens on it any more. Who may not leaves it to the next start.
+pub fn remove_dead_log(root: &Path) {
+    let Ok(manifest) = Manifest::load(root) else { return };
+    let place = manifest.place(LOG);
+    if manifest.entries().contains(&Entry::Leftover(LOG.to_owned())) && is_abandoned(&place) {
+        let _ = fs::remove_file(place);
+    }
 }
 
 fn switched_on() -> String {

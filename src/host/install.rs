@@ -53,11 +53,12 @@ pub fn install(wish: &Wish) -> Result<(), HostError> {
     let program = format!("{prefix}{PROGRAM}");
     let replaced = put_program(&mut work, &program)?;
     let has_log = wish.forwards && forward::is_wanted_at_log(&work, mode);
-    directories(&mut work, &account, has_log)?;
+    directories(&mut work, &account)?;
+    let configured = configure(&mut work, &account, has_log)?;
     let defined = define(&mut work, mode, &prefix, &account)?;
     work.forget_older_versions()?;
     if is_live {
-        service::begin(&mut work, mode, &program, defined, replaced)?;
+        service::begin(&mut work, mode, &program, defined, replaced || configured)?;
     }
     let forwarding = if wish.forwards { forward::add(&mut work) } else { Ok(()) };
     work.forget_older_versions()?;
@@ -126,7 +127,7 @@ fn put_program(work: &mut Work, path: &str) -> Result<bool, HostError> {
     }
 }
 
-fn directories(work: &mut Work, account: &Account, has_log: bool) -> Result<(), HostError> {
+fn directories(work: &mut Work, account: &Account) -> Result<(), HostError> {
     work.directory(
         CONFIGURATION,
         0o755,
@@ -141,13 +142,25 @@ fn directories(work: &mut Work, account: &Account, has_log: bool) -> Result<(), 
         }
     }
     let proxy = format!("{CONFIGURATION}/proxy.conf");
-    work.let_group(&proxy, account)?;
-    if read_file(&work.place(paths::CONFIG)).is_ok_and(|text| text.is_none()) {
-        let owner = Account { group: account.group.clone(), gid: account.gid, ..Account::root() };
-        let sample = if has_log { forward::with_log(work, SAMPLE)? } else { SAMPLE.to_owned() };
-        work.file(paths::CONFIG, sample.as_bytes(), 0o640, &owner)?;
-    }
-    work.let_group(paths::CONFIG, account)
+    work.let_group(&proxy, account)
+}
+
+/// The sample configuration, where there is none. One that has omsd listen on `/dev/log` gives that up where a syslog daemon was
+/// installed since. `true`: it is new, or not as it was.
+fn configure(work: &mut Work, account: &Account, has_log: bool) -> Result<bool, HostError> {
+    let sample = match read_file(&work.place(paths::CONFIG)) {
+        Ok(None) if has_log => forward::with_log(work, SAMPLE)?,
+        Ok(None) => SAMPLE.to_owned(),
+        Ok(Some(text)) if forward::is_superseded(work, &text) => {
+            work.tell("a syslog daemon is here now: omsd need not listen on /dev/log any more");
+            SAMPLE.to_owned()
+        }
+        _ => return work.let_group(paths::CONFIG, account).map(|()| false),
+    };
+    let owner = Account { group: account.group.clone(), gid: account.gid, ..Account::root() };
+    let wrote = work.file(paths::CONFIG, sample.as_bytes(), 0o640, &owner)?;
+    work.let_group(paths::CONFIG, account)?;
+    Ok(wrote == Wrote::Now)
 }
 
 /// Writes what the supervisor reads. `true`: it is new, or not as it was.

@@ -1,5 +1,6 @@
 //! `omsd service`, and what installing and removing want of those that supervise.
 
+use super::forward;
 use super::init::{self, Mode};
 use super::manifest::{Entry, Manifest};
 use super::work::Work;
@@ -117,7 +118,9 @@ impl Service {
         } else {
             stopped?;
         }
-        wait_until_running(false)
+        wait_until_running(false)?;
+        forward::remove_dead_log(Path::new("/"));
+        Ok(())
     }
 
     fn restart(&self) -> Result<(), HostError> {

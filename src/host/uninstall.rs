@@ -6,6 +6,7 @@ use super::{CONFIGURATION, HostError, STATE, account, at, forward, init, install
 use crate::agent::paths;
 use crate::crypto::sha256_hex;
 use crate::sys::privilege;
+use crate::sys::socket::is_abandoned;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -123,6 +124,10 @@ impl Removal {
                 Entry::Link { path, target }
                     if fs::read_link(self.place(path)).is_ok_and(|found| found == Path::new(target)) =>
                 {
+                    self.remove(path, |place| fs::remove_file(place));
+                }
+                // The agent that made it has ended.
+                Entry::Leftover(path) if is_abandoned(&self.place(path)) => {
                     self.remove(path, |place| fs::remove_file(place));
                 }
                 _ => {}

@@ -4,16 +4,16 @@ use super::{Datagrams, Received, Sink};
 use crate::config::{Listen, SyslogSource};
 use crate::limits::{DATAGRAM_BATCH, MESSAGE_BYTES_MAX, UDP_RECEIVE_BUFFER_BYTES};
 use crate::record::Sender;
-use crate::sys::socket::{self, Batch, Datagram};
+use crate::sys::socket::{self, Batch, Datagram, is_abandoned};
 use crate::syslog::without_line_end;
 use core::net::IpAddr;
 use std::fs;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of the receive buffer that the kernel charges for a small datagram.
 const CHARGE_BYTES: u64 = 1280;
@@ -25,8 +25,9 @@ const FLOOD_PER_SECOND: u64 = 600_000;
 pub struct DatagramSource {
     /// What it was opened for.
     pub listen: Listen,
+    /// `None`: it is a UDP socket.
+    file: Option<SocketFile>,
     socket: OwnedFd,
-    is_udp: bool,
     limit: usize,
     /// Datagrams stay in the socket until they are kept; not on kernels that cannot show more than the first.
     peeks: bool,
@@ -51,21 +52,21 @@ impl DatagramSource {
         let socket = UdpSocket::bind((address, port))?;
         let buffer = socket::set_receive_buffer(&socket, UDP_RECEIVE_BUFFER_BYTES);
         let outlasts_ms = buffer as u64 * 1000 / (CHARGE_BYTES * FLOOD_PER_SECOND);
-        Ok(DatagramSource::new(source, socket.into(), true, outlasts_ms))
+        Ok(DatagramSource::new(source, socket.into(), None, outlasts_ms))
     }
 
     /// A unix datagram socket at a path, writable by every account as `/dev/log` is. A socket file that nobody listens
     /// on is replaced.
     pub fn unix(source: &SyslogSource, path: &Path) -> io::Result<DatagramSource> {
-        let socket = bind_path(path, |path| UnixDatagram::bind(path), |path| UnixDatagram::unbound()?.connect(path))?;
-        Ok(DatagramSource::new(source, socket.into(), false, 0))
+        let (socket, file) = bind_path(path, |path| UnixDatagram::bind(path))?;
+        Ok(DatagramSource::new(source, socket.into(), Some(file), 0))
     }
 
-    fn new(source: &SyslogSource, socket: OwnedFd, is_udp: bool, gather_ms_max: u64) -> DatagramSource {
+    fn new(source: &SyslogSource, socket: OwnedFd, file: Option<SocketFile>, gather_ms_max: u64) -> DatagramSource {
         let (listen, peeks) = (source.listen.clone(), socket::set_peeking(&socket));
         let (limit, gather_ms) = (0, 0);
         let peeked = Peeked::default();
-        let mut opened = DatagramSource { listen, socket, is_udp, limit, peeks, peeked, gather_ms, gather_ms_max };
+        let mut opened = DatagramSource { listen, file, socket, limit, peeks, peeked, gather_ms, gather_ms_max };
         opened.configure(source);
         opened
     }
@@ -81,12 +82,17 @@ impl DatagramSource {
         self.socket.as_raw_fd()
     }
 
+    /// Its file; `None`: it has none.
+    pub fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
+    }
+
     /// Whether this socket is one of these.
     pub fn is_wanted(&self, which: Datagrams) -> bool {
         match which {
             Datagrams::All => true,
             // A unix socket drops nothing: its senders wait.
-            Datagrams::Filling => self.is_udp && socket::is_filling(self.descriptor()),
+            Datagrams::Filling => self.file.is_none() && socket::is_filling(self.descriptor()),
             Datagrams::None => false,
         }
     }
@@ -137,24 +143,127 @@ impl DatagramSource {
     }
 }
 
+/// The name of a unix socket of ours in the file system. It goes with the socket, where this account may remove it; dropped before the
+/// socket is closed, which until then keeps the inode from being another file's.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_path_buf(), device_and_inode: identity(path)? })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is still there: others may remove it, or put theirs in its place, as syslog daemons do with `/dev/log`.
+    pub fn is_ours(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == self.device_and_inode)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
 /// Binds a unix socket, taking the place of one that nobody answers on, never of another file.
-pub fn bind_path<S>(
-    path: &Path,
-    bind: impl Fn(&Path) -> io::Result<S>,
-    answers: impl Fn(&Path) -> io::Result<()>,
-) -> io::Result<S> {
+pub fn bind_path<S>(path: &Path, bind: impl Fn(&Path) -> io::Result<S>) -> io::Result<(S, SocketFile)> {
     let socket = match bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path, answers) => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
             fs::remove_file(path)?;
             bind(path)?
         }
         other => other?,
     };
+    let file = SocketFile::at(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    Ok(socket)
+    Ok((socket, file))
 }
 
-fn is_abandoned(path: &Path, answers: impl Fn(&Path) -> io::Result<()>) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket && answers(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    /// A directory of its own, removed at the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Place {
+            let path = std::env::temp_dir().join(alloc::format!("omsd-socket-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Place(path)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn open(path: &Path) -> io::Result<(UnixDatagram, SocketFile)> {
+        bind_path(path, |path| UnixDatagram::bind(path))
+    }
+
+    #[test]
+    fn a_sockets_file_goes_with_it_unless_it_is_anothers_by_then() {
+        let place = Place::new("goes");
+        let log = place.0.join("log");
+        let ours = open(&log).unwrap();
+        assert!(ours.1.is_ours());
+        drop(ours);
+        assert!(fs::symlink_metadata(&log).is_err());
+        let ours = open(&log).unwrap();
+        fs::remove_file(&log).unwrap();
+        assert!(!ours.1.is_ours());
+        let other = UnixDatagram::bind(&log).unwrap();
+        assert!(!ours.1.is_ours());
+        drop(ours);
+        UnixDatagram::unbound().unwrap().connect(&log).expect("the other's is still there");
+        drop(other);
+    }
+
+    #[test]
+    fn what_somebody_has_or_is_no_socket_is_not_replaced() {
+        let place = Place::new("replaced");
+        let at = |name: &str| place.0.join(name);
+        let held = (UnixDatagram::bind(at("datagram")).unwrap(), UnixListener::bind(at("stream")).unwrap());
+        drop(UnixDatagram::bind(at("dead datagram")).unwrap());
+        drop(UnixListener::bind(at("dead stream")).unwrap());
+        fs::write(at("file"), "").unwrap();
+        symlink(at("dead datagram"), at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        for (name, expected) in [
+            ("datagram", false),
+            ("stream", false),
+            ("dead datagram", true),
+            ("dead stream", true),
+            ("file", false),
+            ("link", false),
+            ("dangling", false),
+            ("nothing", false),
+        ] {
+            assert_eq!(is_abandoned(&at(name)), expected, "{name}");
+            let bound = open(&at(name)).map(drop).map_err(|error| error.kind());
+            let free = expected || name == "nothing";
+            assert_eq!(bound, if free { Ok(()) } else { Err(io::ErrorKind::AddrInUse) }, "{name}");
+        }
+        drop(held);
+    }
 }

@@ -1,6 +1,6 @@
 //! All sources of one configuration, in the loop's poll set.
 
-use super::datagram::DatagramSource;
+use super::datagram::{DatagramSource, SocketFile};
 use super::framing;
 use super::stream::{After, Connection, StreamSource};
 use super::{Datagrams, Sink};
@@ -67,6 +67,7 @@ pub struct Sources {
     batch: Batch,
     buffer: Vec<u8>,
     accept_again_ms: u64,
+    has_told_lost: bool,
     /// Connections that had to wait because [`CONNECTIONS_MAX`] were open, or no descriptor was left.
     pub turned_away: u64,
 }
@@ -82,6 +83,7 @@ impl Sources {
             batch: Batch::new(),
             buffer: alloc::vec![0; TURN_BYTES_MAX],
             accept_again_ms: 0,
+            has_told_lost: false,
             turned_away: 0,
         }
     }
@@ -245,6 +247,15 @@ impl Sources {
         for connection in &mut self.connections {
             connection.give_up_partial(sink);
         }
+    }
+
+    /// Where a socket of ours was that nobody finds any more: removed, or another's is there. Told once.
+    pub fn lost(&mut self) -> Option<&Path> {
+        let datagrams = self.datagrams.iter().filter_map(DatagramSource::file);
+        let mut files = datagrams.chain(self.listeners.iter().filter_map(StreamSource::file));
+        let lost = files.find(|file| !self.has_told_lost && !file.is_ours());
+        self.has_told_lost |= lost.is_some();
+        lost.map(SocketFile::path)
     }
 
     /// How many connections are open.

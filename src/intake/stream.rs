@@ -1,6 +1,6 @@
 //! TCP and unix stream sockets: connections, each with its own framing.
 
-use super::datagram::bind_path;
+use super::datagram::{SocketFile, bind_path};
 use super::framing::{self, Framing};
 use super::{Received, Sink};
 use crate::config::{Listen, SyslogSource};
@@ -12,7 +12,7 @@ use core::net::IpAddr;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 /// Memory for partial messages that a connection keeps while it has none.
@@ -32,7 +32,7 @@ pub struct StreamSource {
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(SocketFile, UnixListener),
 }
 
 impl StreamSource {
@@ -45,9 +45,9 @@ impl StreamSource {
 
     /// A unix stream listener at a path, writable by every account. A socket file that nobody listens on is replaced.
     pub fn unix(source: &SyslogSource, path: &Path) -> io::Result<StreamSource> {
-        let listener = bind_path(path, |path| UnixListener::bind(path), |path| UnixStream::connect(path).map(drop))?;
+        let (listener, file) = bind_path(path, |path| UnixListener::bind(path))?;
         listener.set_nonblocking(true)?;
-        Ok(StreamSource::new(source, Listener::Unix(listener)))
+        Ok(StreamSource::new(source, Listener::Unix(file, listener)))
     }
 
     fn new(source: &SyslogSource, listener: Listener) -> StreamSource {
@@ -66,7 +66,15 @@ impl StreamSource {
     pub fn descriptor(&self) -> RawFd {
         match &self.listener {
             Listener::Tcp(listener) => listener.as_raw_fd(),
-            Listener::Unix(listener) => listener.as_raw_fd(),
+            Listener::Unix(_, listener) => listener.as_raw_fd(),
+        }
+    }
+
+    /// Its file; `None`: it has none.
+    pub fn file(&self) -> Option<&SocketFile> {
+        match &self.listener {
+            Listener::Tcp(_) => None,
+            Listener::Unix(file, _) => Some(file),
         }
     }
 
@@ -77,7 +85,7 @@ impl StreamSource {
                 let (socket, peer) = listener.accept()?;
                 (socket.into(), Sender::Address(peer.ip().to_canonical()))
             }
-            Listener::Unix(listener) => (listener.accept()?.0.into(), Sender::Local),
+            Listener::Unix(_, listener) => (listener.accept()?.0.into(), Sender::Local),
         };
         Ok(Connection {
             listener: self.descriptor(),

@@ -6,8 +6,12 @@ use alloc::vec::Vec;
 use core::ffi::{c_int, c_void};
 use core::mem::{size_of, zeroed};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 /// Asks for a receive buffer of so many bytes, with privilege beyond the system's limit, and says what the socket has
 /// now. The kernel counts its own bookkeeping in, so the usable part is smaller. Source: socket(7), `SO_RCVBUF`.
@@ -83,6 +87,15 @@ fn receive(socket: RawFd, buffer: &mut [u8], flags: c_int) -> io::Result<usize> 
 /// Source: socket(7), `SO_PEEK_OFF`.
 pub fn set_peeking(socket: &impl AsRawFd) -> bool {
     set_option(socket.as_raw_fd(), libc::SO_PEEK_OFF, 0).is_ok()
+}
+
+/// Whether this is a unix socket, of whatever kind, that no process has. What a link leads to does not count.
+/// Source: connect(2), `ECONNREFUSED`.
+pub fn is_abandoned(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    // A stream socket that somebody has refuses by another error.
+    let asked = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    is_socket && asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Bytes of one datagram's place: the longest message, and one more that shows a cut.
@@ -263,7 +276,7 @@ pub unsafe fn address(name: *const libc::sockaddr) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::os::unix::net::UnixStream;
 
     fn check_a_batch(together: bool) {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();

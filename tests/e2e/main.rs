@@ -60,6 +60,7 @@ mod tls_malformed;
 mod tls_matrix;
 mod two_destinations_from_one_ring;
 mod two_destinations_of_two_kinds;
+mod unix_socket_comes_and_goes;
 mod upgrade_keeps_everything;
 mod upload_child_is_killed;
 mod uploads_by_name_and_uncompressed;

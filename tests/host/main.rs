@@ -16,6 +16,7 @@ mod busybox;
 mod cron_by_the_minute;
 mod debian;
 mod definitions;
+mod dev_log;
 mod exit_codes;
 mod interrupted;
 mod keepalive;

@@ -1,0 +1,38 @@
+//! The file of a unix socket goes when omsd stops. One that a kill left is replaced by the next start. When another program puts its own there, as syslog daemons do with
+//! /dev/log, omsd says so once, and leaves that alone.
+
+use crate::harness::{Numbered, Site, Source, send_over_tcp};
+use std::os::unix::net::UnixDatagram;
+
+#[test]
+fn a_sockets_file_goes_with_omsd_and_is_replaced_after_a_kill() {
+    for source in [Source::UnixDatagram, Source::UnixStream] {
+        let site = Site::new();
+        site.configure(&[source], "");
+        let mut omsd = site.start();
+        assert!(omsd.terminate().0.success() && !site.socket().exists(), "{}", omsd.stderr());
+        site.start().kill();
+        assert!(site.socket().exists(), "nobody was there to remove it");
+        let mut omsd = site.start();
+        assert!(omsd.terminate().0.success() && !site.socket().exists(), "{}", omsd.stderr());
+    }
+}
+
+#[test]
+fn a_socket_that_another_program_took_is_told_once_and_stays() {
+    let site = Site::new();
+    let tcp = Source::tcp();
+    site.configure(&[Source::UnixDatagram, tcp], "");
+    let mut omsd = site.start();
+    std::fs::remove_file(site.socket()).expect("it is there");
+    let other = UnixDatagram::bind(site.socket()).expect("in its place");
+    let messages = Numbered::new(10);
+    drop(send_over_tcp(tcp, &messages.lines()));
+    // After an upload the status is written, and the socket looked at.
+    omsd.wait_for_stderr("log.sock any more: another program");
+    messages.expect_once_each(&site, |_, _| {});
+    assert!(omsd.terminate().0.success());
+    assert_eq!(omsd.stderr().matches("any more").count(), 1, "{}", omsd.stderr());
+    UnixDatagram::unbound().expect("a socket").send_to(b"x", site.socket()).expect("the other's is there");
+    assert_eq!(other.recv(&mut [0; 9]).expect("it arrived"), 1);
+}
