@@ -7,6 +7,7 @@ use omsd_standin::Options;
 use rustix::mount::mount_bind;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -259,4 +260,56 @@ fn a_running_agent_finds_the_service_as_soon_as_resolv_conf_is_right() {
         etc.write("resolv.conf", "nameserver 127.0.0.2\n");
         messages.expect_once_each(&site, |_, _| {});
     });
+}
+
+/// Where the service is, seen from a host that has no way to it yet.
+const AFAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// The host boots: no address, no route, no resolv.conf, its own loopback interface down. These come one after the other, as by DHCP; the service is at the other end of
+/// a cable that is put in.
+#[test]
+fn an_agent_that_starts_before_the_network_says_what_is_missing_and_delivers_when_it_is_there() {
+    in_a_network_of_its_own(
+        "names::an_agent_that_starts_before_the_network_says_what_is_missing_and_delivers_when_it_is_there",
+        || {
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+            let (site, etc) = (Site::with(Options { address, ..Options::default() }), Etc::new());
+            etc.write("hosts", "127.0.0.1 service.example\n");
+            expect_found(&site, "service.example");
+            etc.remove("hosts");
+            site.configure(&[Source::UnixDatagram], "");
+            let plain = site.command("run");
+            let mut apart = Command::new("unshare");
+            apart.arg("--net").arg(plain.get_program()).args(plain.get_args()).env("TZ", "UTC");
+            let omsd = Omsd::spawn(apart);
+            wait_until("it listens", || site.socket().exists() || !omsd.runs());
+            let messages = Numbered::new(50);
+            let local = UnixDatagram::unbound().expect("a socket");
+            for line in messages.lines().lines() {
+                local.send_to(line.as_bytes(), site.socket()).expect("omsd listens");
+            }
+            let says = |text: &str| {
+                wait_until(text, || run(&mut site.command("status")).stdout.contains(text));
+            };
+            says("syslog: 51 received = 0 sent + 51 waiting + 0 lost\n");
+            says("): none since the start\n  failed ");
+            says(" failures in a row, next attempt in ");
+            says("the name of service.example was not found (name server 127.0.0.1: Network is unreachable)");
+            etc.write("resolv.conf", &format!("nameserver {AFAR}\n"));
+            says(&format!("the name of service.example was not found (name server {AFAR}: Network is unreachable)"));
+            let cable = format!(
+                "ip link add there type veth peer name eth0 netns {0}
+                 ip address add {AFAR}/24 dev there; ip link set there up
+                 exec nsenter --net=/proc/{0}/ns/net sh -ec '
+                 ip link set lo up; ip address add 192.0.2.2/24 dev eth0; ip link set eth0 up'",
+                omsd.pid()
+            );
+            let put_in = run(Command::new("sh").args(["-ec", &cable]));
+            assert_eq!(put_in.code(), 0, "{put_in:?}");
+            name_server(AFAR, knows(&[AFAR.into()]));
+            messages.expect_once_each(&site, |_, _| {});
+            says("syslog: 51 received = 51 sent + 0 waiting + 0 lost\n");
+            says("lost: nothing\n");
+        },
+    );
 }
