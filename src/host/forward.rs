@@ -23,6 +23,8 @@ struct Daemon {
     check: &'static str,
     configuration: &'static str,
     snippet: &'static str,
+    /// Microsoft's agent's.
+    original: &'static str,
     text: &'static str,
     /// For versions that do not understand the first.
     older_text: Option<&'static str>,
@@ -35,6 +37,7 @@ const DAEMONS: [Daemon; 2] = [
         check: "-N1",
         configuration: "/etc/rsyslog.conf",
         snippet: "/etc/rsyslog.d/95-omsd.conf",
+        original: "/etc/rsyslog.d/95-omsagent.conf",
         text: include_str!("../../conf/rsyslog.conf"),
         older_text: Some(
             "# rsyslog to omsd, for rsyslog before version 7.\n*.info @127.0.0.1:25224;RSYSLOG_TraditionalForwardFormat\n",
@@ -46,6 +49,7 @@ const DAEMONS: [Daemon; 2] = [
         check: "-s",
         configuration: "/etc/syslog-ng/syslog-ng.conf",
         snippet: "/etc/syslog-ng/conf.d/omsd.conf",
+        original: "/etc/syslog-ng/conf.d/omsagent.conf",
         text: include_str!("../../conf/syslog-ng.conf"),
         older_text: None,
     },
@@ -116,6 +120,14 @@ pub fn add(work: &mut Work) -> Result<(), HostError> {
         }
         return Ok(());
     };
+    if forwards(work, daemon.original) {
+        work.tell(&format!(
+            "{} forwards already, to the port that omsd import takes over; with our lines each message would come twice. Once it is gone: \
+             omsd install",
+            daemon.original
+        ));
+        return Ok(());
+    }
     let configuration = work.place(daemon.configuration);
     let text = fs::read(&configuration).map_err(at(&configuration))?;
     let text = String::from_utf8_lossy(&text);
@@ -141,6 +153,12 @@ pub fn add(work: &mut Work) -> Result<(), HostError> {
         return Ok(());
     }
     add_checked(work, daemon, &snippet)
+}
+
+/// Whether there is more in a file than comments: a fresh one of the original's has a line of these.
+fn forwards(work: &Work, path: &str) -> bool {
+    let text = fs::read(work.place(path)).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// A line of the configuration, not a comment, that names this directory for inclusion.

@@ -232,6 +232,27 @@ fn a_scan_of_modes_and_owners_finds_nothing_after_the_installation_nor_after_wor
     );
 }
 
+/// With the lines of Microsoft's agent, which `omsd import` leaves in force, each message would come twice.
+#[test]
+fn where_the_originals_lines_forward_ours_come_when_those_are_gone() {
+    check(
+        "the original's lines",
+        "rsyslogd
+         while ! test -S /dev/log; do sleep 0.1; done
+         theirs=/etc/rsyslog.d/95-omsagent.conf ours=/etc/rsyslog.d/95-omsd.conf
+         printf '# OMS Syslog collection for workspace\n*.warning @127.0.0.1:25224\n' >$theirs
+         /root/omsd install --mode none >/tmp/said
+         grep \"$theirs forwards already\" /tmp/said
+         test ! -e $ours
+         echo '# OMS Syslog collection for workspace' >$theirs
+         /root/omsd install
+         test -s $ours
+         rm $theirs
+         /opt/omsd/bin/omsd uninstall --purge
+         kill $(cat /run/rsyslogd.pid)",
+    );
+}
+
 #[test]
 fn the_init_script_answers_as_others_do() {
     check(
