@@ -212,10 +212,14 @@ mod tests {
         let root = std::env::temp_dir().join(format!("omsd-collect-{}", std::process::id()));
         let paths = Paths::below(&root);
         fs::create_dir_all(paths.state()).unwrap();
-        fs::write(root.join("secret"), "canary").unwrap();
-        symlink(root.join("secret"), paths.status()).unwrap();
+        let secret = root.join("secret");
+        fs::write(&secret, "canary").unwrap();
         assert!(Command::new("mkfifo").arg(paths.log()).status().unwrap().success());
-        let packed: Vec<Entry> = gather(&root);
+        symlink(&secret, paths.status()).unwrap();
+        let mut packed: Vec<Entry> = gather(&root);
+        fs::remove_file(paths.status()).unwrap();
+        fs::hard_link(&secret, paths.status()).unwrap();
+        packed.extend(gather(&root));
         fs::remove_dir_all(&root).unwrap();
         assert!(packed.iter().any(|(name, text)| name == "log" && text.contains("/log: ")));
         assert!(packed.iter().all(|(_, text)| !text.contains("canary")), "{packed:?}");

@@ -128,10 +128,13 @@ pub fn open_to_look(path: &Path) -> io::Result<File> {
 }
 
 /// The text of a file that another account may have put there, at most so many bytes of it; what is no UTF-8 is replaced. Fails
-/// as [`open_to_look`] does and for what is no plain file: who reads may be root, and must not read for that account what only root may.
+/// as [`open_to_look`] does and for what is no plain file, or has other names: who reads may be root, and must not read for that
+/// account what only root may.
 pub fn text_to_look(path: &Path, bytes_max: u64) -> io::Result<String> {
     let file = open_to_look(path)?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    // One that was just replaced has none.
+    if !found.is_file() || found.nlink() > 1 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut bytes = Vec::new();
