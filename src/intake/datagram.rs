@@ -4,6 +4,7 @@ use super::{Datagrams, Received, Sink};
 use crate::config::{Listen, SyslogSource};
 use crate::limits::{DATAGRAM_BATCH, MESSAGE_BYTES_MAX, UDP_RECEIVE_BUFFER_BYTES};
 use crate::record::Sender;
+use crate::sys::process::for_everybody;
 use crate::sys::socket::{self, Batch, Datagram, is_abandoned};
 use crate::syslog::without_line_end;
 use core::net::IpAddr;
@@ -11,7 +12,7 @@ use std::fs;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
@@ -179,18 +180,17 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Binds a unix socket, taking the place of one that nobody answers on, never of another file.
+/// Binds a unix socket that every account may write to, taking the place of one that nobody answers on, never of another file.
 pub fn bind_path<S>(path: &Path, bind: impl Fn(&Path) -> io::Result<S>) -> io::Result<(S, SocketFile)> {
-    let socket = match bind(path) {
+    let bind = || for_everybody(|| bind(path));
+    let socket = match bind() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
             fs::remove_file(path)?;
-            bind(path)?
+            bind()?
         }
         other => other?,
     };
-    let file = SocketFile::at(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    Ok((socket, file))
+    Ok((socket, SocketFile::at(path)?))
 }
 
 #[cfg(test)]
@@ -227,6 +227,7 @@ mod tests {
         let log = place.0.join("log");
         let ours = open(&log).unwrap();
         assert!(ours.1.is_ours());
+        assert_eq!(fs::symlink_metadata(&log).unwrap().mode() & 0o777, 0o666);
         drop(ours);
         assert!(fs::symlink_metadata(&log).is_err());
         let ours = open(&log).unwrap();

@@ -97,8 +97,8 @@ impl Sources {
     }
 
     /// Opens what is configured now and was not before, and closes what is configured no more; what stays is not touched, nor are its
-    /// connections. If something cannot be opened, everything is as it was, but for sources that stood in the way of new ones: with the
-    /// old configuration, call again.
+    /// connections. If something cannot be opened, everything is as it was, but for sources that stood in the way of new ones, or that
+    /// nobody found any more: with the old configuration, call again.
     pub fn change(
         &mut self,
         configured: &[SyslogSource],
@@ -107,10 +107,13 @@ impl Sources {
     ) -> Result<(), OpenError> {
         let stays = |listen: &Listen| configured.iter().any(|source| source.listen == *listen);
         let in_the_way = |listen: &Listen| configured.iter().any(|source| source.listen.excludes(listen));
-        self.close_those(|listen| !stays(listen) && in_the_way(listen), sink);
+        // A socket that nobody finds any more does not stay, either.
+        let is_lost = |file: Option<&SocketFile>| file.is_some_and(|file| !file.is_ours());
+        self.close_those(|listen, file| is_lost(file) || !stays(listen) && in_the_way(listen), sink);
         let opened = Opened::missing_from(self, configured, place)?;
-        self.close_those(|listen| !stays(listen), sink);
+        self.close_those(|listen, _| !stays(listen), sink);
         self.add(opened);
+        self.has_told_lost = false;
         for source in configured {
             self.datagrams
                 .iter_mut()
@@ -135,10 +138,10 @@ impl Sources {
     }
 
     /// Closes sources and their connections.
-    fn close_those(&mut self, chosen: impl Fn(&Listen) -> bool, sink: &mut impl Sink) {
+    fn close_those(&mut self, chosen: impl Fn(&Listen, Option<&SocketFile>) -> bool, sink: &mut impl Sink) {
         self.tokens.clear(); // places move
-        self.datagrams.retain(|source| !chosen(&source.listen));
-        for listener in self.listeners.extract_if(.., |source| chosen(&source.listen)) {
+        self.datagrams.retain(|source| !chosen(&source.listen, source.file()));
+        for listener in self.listeners.extract_if(.., |source| chosen(&source.listen, source.file())) {
             let of_it = |connection: &mut Connection| connection.listener == listener.descriptor();
             self.connections.extract_if(.., of_it).for_each(|mut connection| connection.give_up_partial(sink));
         }

@@ -226,6 +226,16 @@ pub fn permit_file_modes() {
     unsafe { libc::umask(0o022) };
 }
 
+/// Makes a file that every account may read and write, whatever its name stands for by the time it could be given another mode.
+pub fn for_everybody<T>(make: impl FnOnce() -> T) -> T {
+    // SAFETY: as above.
+    let old = unsafe { libc::umask(0o111) };
+    let made = make();
+    // SAFETY: as above.
+    unsafe { libc::umask(old) };
+    made
+}
+
 /// Lets others go first on a busy processor: intake before upload. `steps` of nice(2).
 pub fn yield_priority(steps: c_int) {
     // SAFETY: nice has no memory effects.

@@ -36,3 +36,16 @@ fn a_socket_that_another_program_took_is_told_once_and_stays() {
     UnixDatagram::unbound().expect("a socket").send_to(b"x", site.socket()).expect("the other's is there");
     assert_eq!(other.recv(&mut [0; 9]).expect("it arrived"), 1);
 }
+
+#[test]
+fn a_socket_that_was_removed_is_there_again_after_a_reload() {
+    let site = Site::new();
+    site.configure(&[Source::UnixDatagram], "");
+    let omsd = site.start();
+    std::fs::remove_file(site.socket()).expect("it is there");
+    omsd.signal("HUP");
+    omsd.wait_for_stderr("configuration reloaded");
+    let sender = UnixDatagram::unbound().expect("a socket");
+    sender.send_to(b"<13>Nov 22 20:00:00 web01 app: after", site.socket()).expect("omsd has it");
+    site.wait("the message", |seen| seen.messages().any(|message| message == "after"));
+}
