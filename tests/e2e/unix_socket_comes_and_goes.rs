@@ -1,19 +1,26 @@
 //! The file of a unix socket goes when omsd stops. One that a kill left is replaced by the next start. When another program puts its own there, as syslog daemons do with
 //! /dev/log, omsd says so once, and leaves that alone.
 
-use crate::harness::{Numbered, Site, Source, send_over_tcp};
+use crate::harness::{Numbered, Omsd, Site, Source, send_over_tcp};
 use std::os::unix::net::UnixDatagram;
+
+/// omsd, once it knows which file is its own.
+fn started(site: &Site) -> Omsd {
+    let omsd = site.start();
+    omsd.wait_for_stderr("listens on");
+    omsd
+}
 
 #[test]
 fn a_sockets_file_goes_with_omsd_and_is_replaced_after_a_kill() {
     for source in [Source::UnixDatagram, Source::UnixStream] {
         let site = Site::new();
         site.configure(&[source], "");
-        let mut omsd = site.start();
+        let mut omsd = started(&site);
         assert!(omsd.terminate().0.success() && !site.socket().exists(), "{}", omsd.stderr());
-        site.start().kill();
+        started(&site).kill();
         assert!(site.socket().exists(), "nobody was there to remove it");
-        let mut omsd = site.start();
+        let mut omsd = started(&site);
         assert!(omsd.terminate().0.success() && !site.socket().exists(), "{}", omsd.stderr());
     }
 }
@@ -23,7 +30,7 @@ fn a_socket_that_another_program_took_is_told_once_and_stays() {
     let site = Site::new();
     let tcp = Source::tcp();
     site.configure(&[Source::UnixDatagram, tcp], "");
-    let mut omsd = site.start();
+    let mut omsd = started(&site);
     std::fs::remove_file(site.socket()).expect("it is there");
     let other = UnixDatagram::bind(site.socket()).expect("in its place");
     let messages = Numbered::new(10);
@@ -41,7 +48,7 @@ fn a_socket_that_another_program_took_is_told_once_and_stays() {
 fn a_socket_that_was_removed_is_there_again_after_a_reload() {
     let site = Site::new();
     site.configure(&[Source::UnixDatagram], "");
-    let omsd = site.start();
+    let omsd = started(&site);
     std::fs::remove_file(site.socket()).expect("it is there");
     omsd.signal("HUP");
     omsd.wait_for_stderr("configuration reloaded");
